@@ -1,0 +1,207 @@
+//! The component: generated bindings, and the thin layer between them and [`Runner`]. The only file that knows of them.
+
+use std::cell::{Cell, RefCell};
+use std::thread::LocalKey;
+
+use crate::Operator;
+use crate::descriptor::{Descriptor, StateKind};
+use crate::host::{Host, Level};
+use crate::output::Keying;
+use crate::panics;
+use crate::runner::Runner;
+use crate::wire::{Batch, BytesColumn, Cells, Error, EventTime, Failure, Keys, StoredColumn, TaskInfo, TimerBatch};
+
+/// What `wit-bindgen` makes of `wit/`.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::undocumented_unsafe_blocks,
+    clippy::unwrap_used,
+    unsafe_op_in_unsafe_fn,
+    rust_2018_idioms
+)]
+pub mod bindings {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "plugin",
+        pub_export_macro: true,
+        export_macro_name: "export_component",
+        default_bindings_module: "wasmill_sdk::guest::bindings",
+        with: { "wasmill:operator/types@0.1.0": crate::wire },
+    });
+}
+
+use bindings::exports::wasmill::operator::operator as exported;
+use bindings::wasmill::operator::{keyed_state, logging, metrics, output, runtime_context};
+
+/// Where a component keeps its instance.
+pub type Instance<O> = RefCell<Option<Runner<O>>>;
+
+/// What `export_operator!` implements.
+pub trait Component {
+    /// The operator.
+    type Operator: Operator;
+    /// The version of its crate.
+    const VERSION: &'static str;
+    /// Its only instance.
+    fn instance() -> &'static LocalKey<Instance<Self::Operator>>;
+}
+
+/// The imports.
+struct Imports;
+
+impl Host for Imports {
+    fn put_many(&mut self, state: u32, cells: &Cells, values: &StoredColumn) -> Result<(), Error> {
+        keyed_state::put_many(state, cells, values)
+    }
+
+    fn emit(&mut self, to: u32, src: &[u32], values: &BytesColumn, timestamps: &[EventTime]) -> Result<(), Error> {
+        output::emit(to, src, values, timestamps)
+    }
+
+    fn emit_keyed(
+        &mut self,
+        to: u32,
+        keys: &BytesColumn,
+        values: &BytesColumn,
+        timestamps: &[EventTime],
+    ) -> Result<(), Error> {
+        output::emit_keyed(to, keys, values, timestamps)
+    }
+
+    fn log(&mut self, level: Level, message: &str) {
+        let level = match level {
+            Level::Trace => logging::Level::Trace,
+            Level::Debug => logging::Level::Debug,
+            Level::Info => logging::Level::Info,
+            Level::Warn => logging::Level::Warn,
+            Level::Error => logging::Level::Error,
+        };
+        logging::log(level, "", message);
+    }
+
+    fn count(&mut self, name: &str, delta: u64) {
+        metrics::count(name, delta);
+    }
+
+    fn gauge(&mut self, name: &str, value: f64) {
+        metrics::gauge(name, value);
+    }
+}
+
+thread_local! {
+    static OPENED: Cell<bool> = const { Cell::new(false) };
+    static HOOKED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Reports panics to the host, once; in `describe`, where that may not be called, as a log line.
+fn hook_panics() {
+    if HOOKED.replace(true) {
+        return;
+    }
+    std::panic::set_hook(Box::new(|info| {
+        let payload = info.payload();
+        let text = payload
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("panic");
+        let message = match info.location() {
+            Some(place) => format!("{text} ({}:{}:{})", place.file(), place.line(), place.column()),
+            None => text.to_owned(),
+        };
+        if OPENED.get() {
+            runtime_context::report_panic(&message, panics::current());
+        } else {
+            logging::log(logging::Level::Error, "", &format!("panic: {message}"));
+        }
+    }));
+}
+
+/// Calls the opened instance.
+fn with<C: Component, T>(call: impl FnOnce(&mut Runner<C::Operator>) -> Result<T, Error>) -> Result<T, Error> {
+    C::instance().with(|instance| match instance.try_borrow_mut() {
+        Ok(mut instance) => match instance.as_mut() {
+            Some(runner) => call(runner),
+            None => Err(Error::Other("the instance was not opened".to_owned())),
+        },
+        Err(_) => Err(Error::Other("the instance is being called already".to_owned())),
+    })
+}
+
+fn unsupported<T>(what: &str) -> Result<T, Error> {
+    Err(Error::Unsupported(format!("this version of the SDK has no {what}")))
+}
+
+impl<C: Component> exported::Guest for C {
+    fn describe() -> exported::Descriptor {
+        hook_panics();
+        let Descriptor { name, version, key, input, keying, output, states } =
+            Descriptor::of::<C::Operator>(C::VERSION);
+        let keying = match keying {
+            Keying::Keep => exported::Keying::Keep,
+            Keying::Set(schema) => exported::Keying::Set(schema),
+            Keying::Drop => exported::Keying::Drop,
+        };
+        let states = states.into_iter().map(|state| exported::StateDescriptor {
+            name: state.name,
+            kind: match state.kind {
+                StateKind::Value => exported::StateKind::Value,
+                StateKind::Reducing => exported::StateKind::Reducing,
+            },
+            version: state.version,
+            schema: state.schema,
+            map_key: None,
+            migrates_from: Vec::new(),
+            ttl: None,
+            prefetch: true,
+            on_end: state.on_end,
+        });
+        exported::Descriptor {
+            name,
+            version,
+            inputs: vec![exported::InputDescriptor { name: "in".to_owned(), key, value: input }],
+            outputs: vec![exported::OutputDescriptor { name: "out".to_owned(), keying, value: output }],
+            states: states.collect(),
+            hooks: exported::Hooks::empty(),
+        }
+    }
+
+    fn open(config: String, task: TaskInfo) -> Result<(), Error> {
+        hook_panics();
+        OPENED.set(true);
+        let runner = Runner::open(&config, task)?;
+        C::instance().with(|instance| *instance.borrow_mut() = Some(runner));
+        Ok(())
+    }
+
+    fn process(batch: Batch) -> Result<Vec<Failure>, Error> {
+        with::<C, _>(|runner| runner.process(&batch, &mut Imports))
+    }
+
+    fn on_timers(_: TimerBatch) -> Result<Vec<Failure>, Error> {
+        unsupported("timers")
+    }
+
+    fn on_watermark(_: EventTime) -> Result<(), Error> {
+        unsupported("watermark hook")
+    }
+
+    fn on_end(keys: Keys, slots: Vec<u32>) -> Result<Vec<Failure>, Error> {
+        with::<C, _>(|runner| runner.on_end(&keys, &slots, runtime_context::now(), &mut Imports))
+    }
+
+    fn snapshot() -> Result<(), Error> {
+        unsupported("operator state")
+    }
+
+    fn migrate(_: u32, _: u16, _: BytesColumn) -> Result<BytesColumn, Error> {
+        unsupported("migrations")
+    }
+
+    fn close() -> Result<(), Error> {
+        C::instance().with(|instance| *instance.borrow_mut() = None);
+        Ok(())
+    }
+}

@@ -1,0 +1,147 @@
+//! Write wasmill stream operators in Rust: per record, in plain Rust, with typed state.
+//!
+//! ```
+//! use wasmill_sdk::prelude::*;
+//!
+//! struct WordCount {
+//!     count: ValueState<u64>,
+//! }
+//!
+//! #[derive(Serialize, Schema)]
+//! struct Count<'a> {
+//!     word: &'a str,
+//!     count: u64,
+//! }
+//!
+//! impl Operator for WordCount {
+//!     type Key<'a> = &'a str;
+//!     type Input<'a> = ();
+//!     type Output<'a> = Count<'a>;
+//!
+//!     fn declare(states: &mut Declaration) -> Self {
+//!         Self { count: states.value("count") }
+//!     }
+//!
+//!     fn process(&mut self, _: (), ctx: &mut Context<Self>) -> Result<()> {
+//!         let count = self.count.get(ctx)?.unwrap_or(0) + 1;
+//!         self.count.set(ctx, count)?;
+//!         ctx.emit(Count { word: ctx.key(), count })
+//!     }
+//! }
+//!
+//! export_operator!(WordCount);
+//!
+//! // A test needs no wasm:
+//! let mut harness = wasmill_sdk::testing::Harness::<WordCount>::new();
+//! harness.send("to", ());
+//! harness.send("be", ());
+//! harness.send("to", ());
+//! let last = harness.take_outputs_json().pop();
+//! assert_eq!(last, Some(serde_json::json!({ "word": "to", "count": 2 })));
+//! ```
+//!
+//! `cargo build --target wasm32-wasip2 --release` makes the component.
+//!
+//! # What the SDK does
+//!
+//! Records come in batches of about a thousand. State comes with them, once for each key that this instance has not seen, and stays decoded in an array; what changed is
+//! encoded once and handed back at the end of the batch. So `get`, `set` and `emit` are a few instructions each, and no call leaves the sandbox while records are processed.
+//!
+//! # What happens to errors
+//!
+//! An error that `process` returns undoes what this one record wrote and emitted, is reported with the record, and the batch goes on. A panic costs the batch: the host runs
+//! it again in parts until the record that panics stands alone.
+//!
+//! # Bytes
+//!
+//! `&str` and `String` are UTF-8 as it is, `&[u8]` and `Vec<u8>` bytes as they are, `u64` 8 bytes (little-endian), `()` no bytes, [`Json<T>`](Json) is JSON, and everything
+//! else [postcard](https://postcard.jamesmunns.com/wire-format). That is a matter of the whole key, value or state: within a struct all is postcard. [`Schema`] says it to the host.
+
+// The derive macro names the crate by this name, in its own tests as anywhere.
+#[allow(unused_extern_crates)]
+extern crate self as wasmill_sdk;
+
+mod bytes;
+mod cell;
+mod codec;
+mod column;
+mod config;
+mod context;
+mod descriptor;
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub mod guest;
+mod host;
+mod keys;
+mod metrics;
+mod operator;
+mod output;
+mod panics;
+mod postcard;
+mod result;
+mod runner;
+mod schema;
+mod state;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
+mod time;
+#[doc(hidden)]
+pub mod wire;
+
+pub use codec::{Decode, Encode, Json, Postcard, Value};
+pub use context::Context;
+pub use descriptor::{Descriptor, StateDescriptor, StateKind};
+pub use host::Level;
+pub use operator::{Declaration, OpenContext, Operator};
+pub use output::{Keyed, Keying, Output, Unkeyed};
+pub use result::{Error, Result};
+pub use schema::{Encoding, Schema};
+pub use state::{Handle, ReducingState, ValueState};
+pub use time::EventTime;
+pub use wasmill_sdk_derive::Schema;
+pub use wire::TaskInfo;
+#[doc(hidden)]
+pub use {host::Host, runner::Runner};
+
+/// For `#[derive(Schema)]`.
+#[doc(hidden)]
+pub mod derive {
+    pub use crate::schema::{Describe, Shape, Variant};
+}
+
+/// All that an operator needs.
+pub mod prelude {
+    pub use crate::{
+        Context, Declaration, Error, EventTime, Json, Keyed, Level, OpenContext, Operator, ReducingState, Result,
+        Schema, Unkeyed, ValueState, bail, debug, error, export_operator, info, trace, warn,
+    };
+    pub use serde::{Deserialize, Serialize};
+}
+
+/// Makes the component from an [`Operator`]: once in a crate, which is a `cdylib`. Does nothing but for wasm.
+#[macro_export]
+macro_rules! export_operator {
+    ($operator:ty) => {
+        const _: () = {
+            #[cfg(target_arch = "wasm32")]
+            ::std::thread_local! {
+                static INSTANCE: $crate::guest::Instance<$operator> = const { ::std::cell::RefCell::new(::std::option::Option::None) };
+            }
+
+            #[cfg(target_arch = "wasm32")]
+            struct Component;
+
+            #[cfg(target_arch = "wasm32")]
+            impl $crate::guest::Component for Component {
+                type Operator = $operator;
+                const VERSION: &'static str = ::std::env!("CARGO_PKG_VERSION");
+                fn instance() -> &'static ::std::thread::LocalKey<$crate::guest::Instance<$operator>> {
+                    &INSTANCE
+                }
+            }
+
+            #[cfg(target_arch = "wasm32")]
+            $crate::guest::bindings::export_component!(Component with_types_in $crate::guest::bindings);
+        };
+    };
+}

@@ -1,0 +1,258 @@
+//! The loop around an operator: takes a batch apart, calls the author's code for each record, undoes what failed, and hands everything over before the call returns.
+//!
+//! It trusts nothing that the host delivers: columns that contradict themselves, slots that nobody told of and states that do not exist end the call with
+//! `invalid-input`. After a call that ended with an error the instance is dead, because its decoded values may differ from the host's.
+
+use std::marker::PhantomData;
+use std::rc::Rc;
+
+use crate::bytes::Strings;
+use crate::codec::Decode;
+use crate::column::AnyColumn;
+use crate::context::{Context, NO_SLOT};
+use crate::descriptor::has_key;
+use crate::host::Host;
+use crate::keys::{Key, KeyTable};
+use crate::metrics::Metrics;
+use crate::operator::{Declaration, OpenContext, Operator};
+use crate::output::{Output, Outputs};
+use crate::result::message;
+use crate::wire::{Batch, Error, Failure, Keys, TaskInfo};
+use crate::{panics, wire};
+
+/// An operator and all that its instance remembers.
+pub struct Runner<O: Operator> {
+    operator: O,
+    memory: Memory,
+    dead: bool,
+}
+
+struct Memory {
+    task: TaskInfo,
+    columns: Vec<Rc<dyn AnyColumn>>,
+    keys: KeyTable,
+    outputs: Outputs,
+    metrics: Metrics,
+    /// Counts records, from 1.
+    record: u64,
+}
+
+/// What the records of a call share.
+struct Call<'b> {
+    /// Empty: records have no key.
+    slots: &'b [u32],
+    /// Empty: records have no event time.
+    times: &'b [i64],
+    count: usize,
+    watermark: Option<i64>,
+    now: i64,
+}
+
+fn invalid(text: impl Into<String>) -> Error {
+    Error::InvalidInput(text.into())
+}
+
+impl<O: Operator> Runner<O> {
+    /// Makes and opens an instance.
+    ///
+    /// # Errors
+    /// What the operator's `open` returns.
+    pub fn open(config: &str, task: TaskInfo) -> Result<Self, Error> {
+        let mut declaration = Declaration::default();
+        let mut operator = O::declare(&mut declaration);
+        let columns = declaration.columns;
+        if !columns.is_empty() && !has_key::<O::Key<'_>>() {
+            return Err(Error::State("an operator with keyed state needs a key: its `Key` is ()".to_owned()));
+        }
+        operator.open(&OpenContext { config, task: &task }).map_err(|error| Error::Other(message(&error)))?;
+        let outputs = Outputs::new(task.batch_records, task.batch_bytes);
+        let memory =
+            Memory { task, columns, keys: KeyTable::default(), outputs, metrics: Metrics::default(), record: 0 };
+        Ok(Self { operator, memory, dead: false })
+    }
+
+    /// Processes the records of one batch.
+    ///
+    /// # Errors
+    /// When the batch contradicts itself, or the host refuses what it is handed.
+    pub fn process(&mut self, batch: &Batch, host: &mut dyn Host) -> Result<Vec<Failure>, Error> {
+        self.alive(|this| {
+            if batch.input != 0 {
+                return Err(invalid(format!("there is no input {}", batch.input)));
+            }
+            let values = Strings::of("values", &batch.values)?;
+            let call = Call {
+                slots: &batch.slots,
+                times: &batch.timestamps,
+                count: values.len(),
+                watermark: batch.watermark,
+                now: batch.now,
+            };
+            call.check(has_key::<O::Key<'_>>())?;
+            this.memory.learn::<O>(&batch.keys)?;
+            let Self { operator, memory, .. } = this;
+            // The whole column is checked at once; where that fails, each record for itself, so that only bad ones fail.
+            if <O::Input<'_> as Decode<'_>>::TEXT && values.is_text() {
+                // SAFETY: the input's bytes are UTF-8 where its type says that they are text: the whole column was checked, and `index` is below `count`.
+                memory.run(&call, host, |index, ctx| {
+                    operator.process(unsafe { O::Input::decode_checked(values.get(index)) }?, ctx)
+                })
+            } else {
+                memory.run(&call, host, |index, ctx| operator.process(O::Input::decode(values.get(index))?, ctx))
+            }
+        })
+    }
+
+    /// Visits keys at the end of a bounded input, at the processing time `now`.
+    ///
+    /// # Errors
+    /// As [`Runner::process`].
+    pub fn on_end(&mut self, keys: &Keys, slots: &[u32], now: i64, host: &mut dyn Host) -> Result<Vec<Failure>, Error> {
+        self.alive(|this| {
+            let call = Call { slots, times: &[], count: slots.len(), watermark: None, now };
+            call.check(has_key::<O::Key<'_>>())?;
+            this.memory.learn::<O>(keys)?;
+            let Self { operator, memory, .. } = this;
+            memory.run(&call, host, |_, ctx| operator.on_end(ctx))
+        })
+    }
+
+    /// Runs `call`, and is dead after an error.
+    fn alive<T>(&mut self, call: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
+        if std::mem::replace(&mut self.dead, true) {
+            return Err(Error::Other("the instance had an error before and must not be called again".to_owned()));
+        }
+        let result = call(self)?;
+        self.dead = false;
+        Ok(result)
+    }
+}
+
+impl Call<'_> {
+    fn check(&self, keyed: bool) -> Result<(), Error> {
+        let Self { slots, times, count, .. } = self;
+        match (keyed, slots.len()) {
+            (true, slots) if slots != *count => Err(invalid(format!("{count} records have {slots} slots"))),
+            (false, slots) if slots != 0 => Err(invalid(format!("the input has no key, and {slots} slots"))),
+            _ if !times.is_empty() && times.len() != *count => {
+                Err(invalid(format!("{count} records have {} timestamps", times.len())))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// From so many slots on, keys and values don't stay in the cache by themselves.
+const TOUCH_FROM: usize = 1 << 14;
+/// For so many records they do.
+const TOUCH: usize = 256;
+
+/// Reads the keys and values of the records to come, all at once, so that the processor waits for memory once and not for each (wasm has no prefetch instruction). Measured
+/// on a sum by a million keys: 95 ns a record without it, 62 with it.
+#[inline(never)]
+fn touch(slots: &[u32], keys: &KeyTable, columns: &[Rc<dyn AnyColumn>]) {
+    let seen = columns.iter().fold(keys.touch(slots), |seen, column| seen ^ column.touch(slots));
+    std::hint::black_box(seen);
+}
+
+impl Memory {
+    /// Takes in what changed among the slots.
+    fn learn<O: Operator>(&mut self, keys: &Keys) -> Result<(), Error> {
+        let Keys { released, fresh, fresh_keys, prefetched } = keys;
+        let fresh_keys = Strings::of("fresh keys", fresh_keys)?;
+        for &slot in released {
+            self.keys.release(slot)?;
+            self.columns.iter().for_each(|column| column.release(slot));
+        }
+        if let Some(wrong) = prefetched.iter().find(|one| one.state as usize >= self.columns.len()) {
+            return Err(invalid(format!("there is no state {}", wrong.state)));
+        }
+        self.keys.insert::<O::Key<'_>>(fresh, fresh_keys)?;
+        for (index, column) in self.columns.iter().enumerate() {
+            column.resize(self.keys.len());
+            let index = index as u32;
+            match prefetched.iter().position(|one| one.state == index) {
+                // As a rule there is one entry for each state.
+                Some(first) if prefetched[first + 1..].iter().all(|one| one.state != index) => {
+                    column.deliver(fresh, &prefetched[first..=first])?
+                }
+                Some(_) => {
+                    let all: Vec<wire::Prefetched> =
+                        prefetched.iter().filter(|one| one.state == index).cloned().collect();
+                    column.deliver(fresh, &all)?;
+                }
+                None => column.deliver(fresh, &[])?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `each` for every record, then hands over what there is.
+    #[inline(always)]
+    fn run<'b, O: Operator>(
+        &'b mut self,
+        call: &Call<'b>,
+        host: &'b mut dyn Host,
+        mut each: impl FnMut(usize, &mut Context<'b, O>) -> crate::Result<()>,
+    ) -> Result<Vec<Failure>, Error> {
+        let Self { task, columns, keys, outputs, metrics, record } = self;
+        let kind = <O::Output<'_> as Output>::KIND;
+        outputs.begin(kind, !call.times.is_empty());
+        let (times, watermark, now) = (call.times, call.watermark, call.now);
+        let keys: &'b KeyTable = keys;
+        let mut ctx = Context::<O> {
+            key: &[],
+            slot: NO_SLOT,
+            index: 0,
+            record: *record,
+            times,
+            watermark,
+            now,
+            outputs,
+            metrics,
+            task,
+            host,
+            operator: PhantomData,
+        };
+        let mut failures = Vec::new();
+        for index in 0..call.count {
+            if index % TOUCH == 0 && keys.len() >= TOUCH_FROM && has_key::<O::Key<'_>>() {
+                touch(&call.slots[index..call.count.min(index + TOUCH)], keys, columns);
+            }
+            ctx.index = index as u32;
+            ctx.record += 1;
+            let mut key_is_good = true;
+            if has_key::<O::Key<'_>>() {
+                ctx.slot = call.slots[index];
+                match keys.get(ctx.slot) {
+                    Key::Known(key) => ctx.key = key,
+                    Key::Bad => key_is_good = false,
+                    Key::Unknown => {
+                        return Err(invalid(format!("record {index} has slot {}, which stands for no key", ctx.slot)));
+                    }
+                }
+            }
+            panics::at(ctx.index);
+            let mark = ctx.outputs.mark();
+            let result = if key_is_good { each(index, &mut ctx) } else { Err("the key's bytes do not decode".into()) };
+            if let Err(error) = result {
+                ctx.outputs.truncate(mark);
+                columns.iter().for_each(|column| column.undo(ctx.slot, ctx.record));
+                failures.push(Failure { index: ctx.index, message: message(&error) });
+            }
+            // Only between records: what was handed over can't be undone.
+            if ctx.outputs.is_full() {
+                ctx.outputs.flush(kind, ctx.host)?;
+            }
+        }
+        panics::at(panics::NO_RECORD);
+        *record = ctx.record;
+        ctx.outputs.flush(kind, ctx.host)?;
+        columns.iter().try_for_each(|column| column.flush(ctx.host))?;
+        ctx.metrics.flush(ctx.host);
+        Ok(failures)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! Handles of keyed state: what an operator keeps in its fields and asks for the value of the current key.
+//!
+//! All handles read and write decoded values in an array by slot; nothing is encoded, and the host is not called, before the end of the batch.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::Result;
+use crate::codec::Value;
+use crate::column::{Column, Shared};
+use crate::context::Context;
+use crate::operator::Operator;
+
+/// Names a state in a [`Declaration`](crate::Declaration).
+pub trait Handle {
+    /// The state's number.
+    #[doc(hidden)]
+    fn index(&self) -> u32;
+}
+
+/// One value per key.
+///
+/// ```
+/// # use wasmill_sdk::prelude::*;
+/// # struct Last { last: ValueState<String> }
+/// # impl Operator for Last {
+/// #     type Key<'a> = u64;
+/// #     type Input<'a> = &'a str;
+/// #     type Output<'a> = &'a str;
+/// #     fn declare(states: &mut Declaration) -> Self { Self { last: states.value("last") } }
+/// fn process(&mut self, input: &str, ctx: &mut Context<Self>) -> Result<()> {
+///     // Emits a value when it differs from the one before.
+///     let same = self.last.with(ctx, |last| last.is_some_and(|last| last == input))?;
+///     if !same {
+///         self.last.set(ctx, input.to_owned())?;
+///         ctx.emit(input)?;
+///     }
+///     Ok(())
+/// }
+/// # }
+/// # let mut harness = wasmill_sdk::testing::Harness::<Last>::new();
+/// # for input in ["a", "a", "b"] { harness.send(1_u64, input); }
+/// # assert_eq!(harness.take_outputs::<String>(), ["a", "b"]);
+/// ```
+pub struct ValueState<T> {
+    index: u32,
+    column: Shared<T>,
+}
+
+impl<T: Value> ValueState<T> {
+    pub(crate) fn new((index, column): (u32, Rc<RefCell<Column<T>>>)) -> Self {
+        Self { index, column }
+    }
+
+    /// The value of the current key; `None` when there is none. Large values are cheaper to look at by [`ValueState::with`].
+    ///
+    /// # Errors
+    /// When the stored bytes do not decode or are of another schema version.
+    #[inline(always)]
+    pub fn get<O: Operator>(&self, ctx: &Context<'_, O>) -> Result<Option<T>>
+    where
+        T: Clone,
+    {
+        Ok(self.column.borrow().get(ctx.slot)?.cloned())
+    }
+
+    /// What `look` makes of the value of the current key.
+    ///
+    /// # Errors
+    /// As [`ValueState::get`].
+    #[inline(always)]
+    pub fn with<O: Operator, R>(&self, ctx: &Context<'_, O>, look: impl FnOnce(Option<&T>) -> R) -> Result<R> {
+        Ok(look(self.column.borrow().get(ctx.slot)?))
+    }
+
+    /// Sets the value of the current key.
+    ///
+    /// # Errors
+    /// When the record has no key.
+    #[inline(always)]
+    pub fn set<O: Operator>(&self, ctx: &mut Context<'_, O>, value: T) -> Result<()> {
+        self.column.borrow_mut().set(ctx.slot, ctx.record, Some(value))
+    }
+
+    /// Removes the value of the current key; there need not be one.
+    ///
+    /// # Errors
+    /// When the record has no key.
+    #[inline(always)]
+    pub fn clear<O: Operator>(&self, ctx: &mut Context<'_, O>) -> Result<()> {
+        self.column.borrow_mut().set(ctx.slot, ctx.record, None)
+    }
+
+    /// Sets the value of the current key to what `change` makes of it. `None` stands for "no value" both ways.
+    ///
+    /// # Errors
+    /// As [`ValueState::get`].
+    #[inline(always)]
+    pub fn update<O: Operator>(
+        &self,
+        ctx: &mut Context<'_, O>,
+        change: impl FnOnce(Option<T>) -> Option<T>,
+    ) -> Result<()>
+    where
+        T: Clone,
+    {
+        let old = self.get(ctx)?;
+        let new = change(old);
+        self.column.borrow_mut().set(ctx.slot, ctx.record, new)
+    }
+}
+
+/// One value per key, folded at every [`add`](ReducingState::add).
+///
+/// ```
+/// # use wasmill_sdk::prelude::*;
+/// # struct Max { max: ReducingState<u64> }
+/// # impl Operator for Max {
+/// #     type Key<'a> = &'a str;
+/// #     type Input<'a> = u64;
+/// #     type Output<'a> = u64;
+/// #     fn declare(states: &mut Declaration) -> Self { Self { max: states.reducing("max", |a, b| a.max(b)) } }
+/// fn process(&mut self, input: u64, ctx: &mut Context<Self>) -> Result<()> {
+///     let max = self.max.add(ctx, input)?;
+///     ctx.emit(max)
+/// }
+/// # }
+/// # let mut harness = wasmill_sdk::testing::Harness::<Max>::new();
+/// # for input in [3_u64, 5, 4] { harness.send("key", input); }
+/// # assert_eq!(harness.take_outputs::<u64>(), [3, 5, 5]);
+/// ```
+pub struct ReducingState<T> {
+    index: u32,
+    column: Shared<T>,
+    fold: fn(T, T) -> T,
+}
+
+impl<T: Value + Clone> ReducingState<T> {
+    pub(crate) fn new((index, column): (u32, Rc<RefCell<Column<T>>>), fold: fn(T, T) -> T) -> Self {
+        Self { index, column, fold }
+    }
+
+    /// Folds `value` into the value of the current key and returns the result.
+    ///
+    /// # Errors
+    /// When the stored bytes do not decode or are of another schema version.
+    #[inline(always)]
+    pub fn add<O: Operator>(&self, ctx: &mut Context<'_, O>, value: T) -> Result<T> {
+        let new = match self.get(ctx)? {
+            Some(old) => (self.fold)(old, value),
+            None => value,
+        };
+        self.column.borrow_mut().set(ctx.slot, ctx.record, Some(new.clone()))?;
+        Ok(new)
+    }
+
+    /// The folded value of the current key; `None` when nothing was added.
+    ///
+    /// # Errors
+    /// As [`ReducingState::add`].
+    #[inline(always)]
+    pub fn get<O: Operator>(&self, ctx: &Context<'_, O>) -> Result<Option<T>> {
+        Ok(self.column.borrow().get(ctx.slot)?.cloned())
+    }
+
+    /// Forgets what was added for the current key.
+    ///
+    /// # Errors
+    /// When the record has no key.
+    #[inline(always)]
+    pub fn clear<O: Operator>(&self, ctx: &mut Context<'_, O>) -> Result<()> {
+        self.column.borrow_mut().set(ctx.slot, ctx.record, None)
+    }
+}
+
+impl<T> Handle for ValueState<T> {
+    fn index(&self) -> u32 {
+        self.index
+    }
+}
+
+impl<T> Handle for ReducingState<T> {
+    fn index(&self) -> u32 {
+        self.index
+    }
+}

@@ -1,0 +1,95 @@
+//! The arguments.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
+
+/// A stateful stream runtime whose operators are sandboxed WebAssembly components.
+#[derive(Parser)]
+#[command(version, after_help = "Exit codes: 0 done, 1 the job failed, 2 usage or job file, 3 a plugin was refused.")]
+pub(super) struct Args {
+    /// Show more log lines: -v debug, -vv trace
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(super) verbose: u8,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Run a job here until its input ends or Ctrl-C
+    #[command(after_help = "Example:\n  wasmill run plugins/word-count/job.toml --set source.lines.path=book.txt --set sink.counts.type=file --set sink.counts.path=counts")]
+    Run(RunArgs),
+    /// Check everything a job needs and show its graph, start nothing
+    #[command(after_help = "Example:\n  wasmill plan plugins/word-count/job.toml --set operator.count.parallelism=4")]
+    Plan(PlanArgs),
+    /// Compile an operator crate to a component and check it against the WIT
+    #[command(after_help = "Example:\n  wasmill build plugins/word-count --json")]
+    Build(BuildArgs),
+    /// Look at plugins
+    Plugin {
+        #[command(subcommand)]
+        command: PluginCommand,
+    },
+}
+
+#[derive(Subcommand)]
+pub(super) enum PluginCommand {
+    /// Show what a component describes, imports and exports
+    #[command(after_help = "Example:\n  wasmill plugin inspect operator.wasm")]
+    Inspect(InspectArgs),
+}
+
+#[derive(ClapArgs)]
+pub(super) struct JobArgs {
+    /// The job file
+    #[arg(value_name = "JOB.toml")]
+    pub(super) job: PathBuf,
+    /// Override a setting, for example source.lines.path=FILE or operator.count.parallelism=4; relative paths are relative to the current folder
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    pub(super) sets: Vec<String>,
+}
+
+#[derive(ClapArgs)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    pub(super) job: JobArgs,
+    /// Write the summary as JSON to this file when the job has ended
+    #[arg(long, value_name = "FILE.json")]
+    pub(super) report: Option<PathBuf>,
+    /// Write the summary as JSON to standard output; not with a stdout sink
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Run all tasks on one thread, in an order decided by this number, with simulated time: for debugging
+    #[arg(long, value_name = "NUMBER")]
+    pub(super) seed: Option<u64>,
+}
+
+#[derive(ClapArgs)]
+pub(super) struct PlanArgs {
+    #[command(flatten)]
+    pub(super) job: JobArgs,
+    /// Write the plan as JSON to standard output
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(ClapArgs)]
+pub(super) struct BuildArgs {
+    /// The folder of the operator crate
+    #[arg(value_name = "CRATE", default_value = ".")]
+    pub(super) folder: PathBuf,
+    /// Write component, digest and size as JSON to standard output
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(ClapArgs)]
+pub(super) struct InspectArgs {
+    /// The component
+    #[arg(value_name = "FILE.wasm")]
+    pub(super) component: PathBuf,
+    /// Write what it is as JSON to standard output
+    #[arg(long)]
+    pub(super) json: bool,
+}

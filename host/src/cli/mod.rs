@@ -1,0 +1,57 @@
+//! Words typed by a person: arguments, what is shown, exit codes.
+//!
+//! Standard output carries records or `--json` and nothing else; progress, logs and the summary go to standard error.
+
+mod args;
+mod build;
+mod inspect;
+mod logs;
+mod place;
+mod plan;
+mod run;
+mod show;
+
+use std::{process::ExitCode, time::Instant};
+
+use clap::Parser;
+
+use crate::job::JobError;
+
+/// Done, or stopped on request.
+pub const EXIT_DONE: u8 = 0;
+/// The job failed.
+pub const EXIT_FAILED: u8 = 1;
+/// Usage or job file; also a source or sink that does not fit what is there.
+pub const EXIT_USAGE: u8 = 2;
+/// A plugin could not be built or was refused.
+pub const EXIT_PLUGIN: u8 = 3;
+
+/// Runs the command line. `process_start` is when the process started.
+pub fn main(process_start: Instant) -> ExitCode {
+    let args = args::Args::parse();
+    logs::start(args.verbose);
+    let result = match args.command {
+        args::Command::Run(run) => run::run(run, process_start),
+        args::Command::Plan(plan) => plan::plan(plan),
+        args::Command::Build(build) => build::build(build),
+        args::Command::Plugin { command: args::PluginCommand::Inspect(inspect) } => inspect::inspect(inspect),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            show::error(&error);
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<JobError>() {
+        Some(JobError::Build { .. } | JobError::Read { .. } | JobError::Digest { .. } | JobError::Load { .. }) => EXIT_PLUGIN,
+        Some(JobError::Fault(_) | JobError::Engine(_)) => EXIT_FAILED,
+        Some(JobError::Spec(_) | JobError::Connector { .. }) => EXIT_USAGE,
+        None if error.is::<crate::wasm::LoadError>() || error.is::<crate::job::builder::BuildError>() => EXIT_PLUGIN,
+        None if error.is::<crate::wasm::EngineError>() => EXIT_FAILED,
+        None => EXIT_USAGE,
+    }
+}

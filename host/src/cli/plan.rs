@@ -1,0 +1,92 @@
+//! `wasmill plan`.
+
+use serde_json::json;
+
+use super::{EXIT_DONE, args::PlanArgs, place::cache_folder, run::read_job, show};
+use crate::{
+    job::{Carries, Loader, PreparedJob, Role, prepare},
+    operator::Plugin,
+};
+
+pub(super) fn plan(args: PlanArgs) -> anyhow::Result<u8> {
+    let job = read_job(&args.job)?;
+    let mut loader = Loader::new(cache_folder().as_deref())?;
+    let prepared = prepare(job, &mut loader, &mut show::say)?;
+    if args.json {
+        println!("{}", to_json(&prepared));
+    } else {
+        print(&prepared);
+    }
+    Ok(EXIT_DONE)
+}
+
+fn plugin_of(job: &PreparedJob, role: Role) -> Option<&dyn Plugin> {
+    match role {
+        Role::Operator(index) => Some(&*job.plugins[index].plugin),
+        Role::Source(_) | Role::Sink(_) => None,
+    }
+}
+
+fn kind(role: Role) -> &'static str {
+    match role {
+        Role::Source(_) => "source",
+        Role::Operator(_) => "operator",
+        Role::Sink(_) => "sink",
+    }
+}
+
+fn to_json(job: &PreparedJob) -> serde_json::Value {
+    let vertices = job.plan.vertices.iter().map(|vertex| {
+        let plugin = plugin_of(job, vertex.role);
+        json!({
+            "id": vertex.id,
+            "kind": kind(vertex.role),
+            "parallelism": vertex.parallelism,
+            "key": vertex.key.as_ref().map(|schema| schema.document()),
+            "value": (!matches!(vertex.role, Role::Sink(_))).then(|| vertex.value.document()),
+            "plugin": plugin.map(|plugin| json!({
+                "name": plugin.descriptor().name,
+                "version": plugin.descriptor().version,
+                "digest": plugin.digest(),
+                "states": plugin.descriptor().states.iter().map(|state| state.name.clone()).collect::<Vec<_>>(),
+            })),
+        })
+    });
+    let edges = job.plan.edges.iter().map(|edge| {
+        json!({
+            "from": job.plan.vertices[edge.from].id,
+            "to": job.plan.vertices[edge.to].id,
+            "partitioning": edge.partitioning.name(),
+            "carries": if edge.carries == Carries::Records { "records" } else { "dead-letters" },
+            "chained": edge.chained,
+        })
+    });
+    json!({ "job": job.spec.name, "max_parallelism": job.spec.max_parallelism, "vertices": vertices.collect::<Vec<_>>(), "edges": edges.collect::<Vec<_>>() })
+}
+
+fn print(job: &PreparedJob) {
+    println!("job {}", job.spec.name);
+    for (index, vertex) in job.plan.vertices.iter().enumerate() {
+        let tasks = if vertex.parallelism == 1 { "1 task".to_owned() } else { format!("{} tasks", vertex.parallelism) };
+        print!("  {} {}: {tasks}", kind(vertex.role), vertex.id);
+        if let Some(plugin) = plugin_of(job, vertex.role) {
+            let descriptor = plugin.descriptor();
+            print!(", plugin {} {} ({})", descriptor.name, descriptor.version, &plugin.digest()[..12]);
+            for state in &descriptor.states {
+                print!(", {} state {}: {}", state.kind, state.name, state.schema);
+            }
+        }
+        println!();
+        for edge in job.plan.edges.iter().filter(|edge| edge.to == index) {
+            let from = &job.plan.vertices[edge.from];
+            let how = if edge.chained { "in the same task".to_owned() } else { format!("by {}", edge.partitioning) };
+            match edge.carries {
+                Carries::DeadLetters => println!("    from {} ({how}): dead letters", from.id),
+                Carries::Records => match &from.key {
+                    Some(key) => println!("    from {} ({how}): {}, keyed by {key}", from.id, from.value),
+                    None => println!("    from {} ({how}): {}", from.id, from.value),
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! `wasmill run`.
+
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+
+use anyhow::{Context, bail};
+
+use super::{
+    EXIT_DONE, EXIT_FAILED,
+    args::{JobArgs, RunArgs},
+    place::cache_folder,
+    show,
+};
+use crate::{
+    job::{Executor, Loader, Outcome, Report, RunOptions, prepare},
+    runtime::Control,
+    spec::{JobFile, SinkKind, Surroundings},
+};
+
+/// The exit code of a process that a signal ended, for the second Ctrl-C.
+const EXIT_INTERRUPTED: i32 = 130;
+
+pub(super) fn run(args: RunArgs, process_start: Instant) -> anyhow::Result<u8> {
+    let job = read_job(&args.job)?;
+    if args.json && job.sinks.iter().any(|sink| matches!(sink.kind, SinkKind::Stdout { .. })) {
+        bail!("--json and a stdout sink both want standard output: use --report FILE, or another sink");
+    }
+    let mut loader = Loader::new(cache_folder().as_deref())?;
+    let prepared = prepare(job, &mut loader, &mut show::say)?;
+    let control = Arc::new(Control::default());
+    stop_on_signals(&control)?;
+    let mut line = show::ProgressLine::new();
+    let options = RunOptions {
+        executor: args.seed.map_or(Executor::Threads, Executor::Seeded),
+        process_start,
+        control: Arc::clone(&control),
+        progress: &mut |progress| line.show(progress),
+    };
+    let (report, fault) = prepared.run(options)?;
+    line.clear();
+    if control.closed.load(Ordering::Relaxed) && report.outcome == Outcome::Stopped {
+        // Whoever read standard output has gone (`| head`), and probably does not want a summary either.
+        return Ok(EXIT_DONE);
+    }
+    show::summary(&report);
+    if let Some(path) = &args.report {
+        write_report(path, &report)?;
+    }
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?);
+    }
+    match fault {
+        None => Ok(EXIT_DONE),
+        Some(fault) => {
+            let mut text = fault.message.clone();
+            if let Some(backtrace) = &fault.backtrace {
+                text.push_str("\nwasm backtrace, innermost first:");
+                backtrace.lines().for_each(|frame| text.push_str(&format!("\n  {frame}")));
+            }
+            show::error(&anyhow::anyhow!("job {} failed: {text}", report.job));
+            Ok(EXIT_FAILED)
+        }
+    }
+}
+
+/// Reads a job file with the overrides of the command line.
+pub(super) fn read_job(args: &JobArgs) -> anyhow::Result<JobFile> {
+    let cwd = std::env::current_dir().context("the current folder can't be found")?;
+    let surroundings = Surroundings { env: &|name| std::env::var(name).ok(), cwd };
+    // Spec errors decide the exit code through JobError, as those of the planner do.
+    JobFile::read(&args.job, &args.sets, &surroundings).map_err(|error| crate::job::JobError::from(error).into())
+}
+
+fn write_report(path: &Path, report: &Report) -> anyhow::Result<()> {
+    let json = serde_json::to_string_pretty(report)?;
+    fs::write(path, json + "\n").with_context(|| format!("the report can't be written to {}", path.display()))
+}
+
+/// The first Ctrl-C (or SIGTERM) stops sources and lets what was read flow out; the second ends the process.
+fn stop_on_signals(control: &Arc<Control>) -> anyhow::Result<()> {
+    use signal_hook::{consts::TERM_SIGNALS, flag, iterator::Signals};
+    let seen = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    for signal in TERM_SIGNALS {
+        // In this order: the second one finds the flag that the first one set.
+        flag::register_conditional_shutdown(*signal, EXIT_INTERRUPTED, Arc::clone(&seen))?;
+        flag::register(*signal, Arc::clone(&seen))?;
+    }
+    let mut signals = Signals::new(TERM_SIGNALS)?;
+    let control = Arc::clone(control);
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        if signals.forever().next().is_some() {
+            show::say("stopping: what was read is processed first; again to end at once");
+            control.stop.store(true, Ordering::Relaxed);
+        }
+    })?;
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! What a person is shown on standard error.
+
+use std::io::{self, IsTerminal, Write};
+
+use crate::job::{Outcome, Report, VertexReport};
+
+/// An error, as a person should read it.
+pub(super) fn error(error: &anyhow::Error) {
+    let word = if io::stderr().is_terminal() { "\x1b[1;31merror\x1b[0m" } else { "error" };
+    let text = format!("{error:#}");
+    let _ = writeln!(io::stderr(), "{word}: {text}");
+}
+
+/// A line about what is being done.
+pub(super) fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// A number with separators: 1,234,567.
+pub(super) fn number(value: u64) -> String {
+    let digits = value.to_string();
+    let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            shown.push(',');
+        }
+        shown.push(digit);
+    }
+    shown
+}
+
+/// A rate: 12.3 M/s.
+pub(super) fn rate(per_second: f64) -> String {
+    match per_second {
+        rate if rate >= 1e6 => format!("{:.2} M/s", rate / 1e6),
+        rate if rate >= 1e3 => format!("{:.1} k/s", rate / 1e3),
+        rate => format!("{rate:.1} /s"),
+    }
+}
+
+/// The summary of a run.
+pub(super) fn summary(report: &Report) {
+    let _ = write_summary(&mut io::stderr().lock(), report);
+}
+
+fn write_summary(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    let ended = match report.outcome {
+        Outcome::Done => "done",
+        Outcome::Stopped => "stopped",
+        Outcome::Failed => "failed",
+    };
+    let memory = report.peak_memory_bytes as f64 / (1 << 20) as f64;
+    writeln!(out, "{} {ended} in {:.2} s ({:.2} s CPU, {memory:.0} MiB)", report.job, report.seconds, report.cpu_seconds)?;
+    let all = || report.sources.iter().chain(&report.operators).chain(&report.sinks);
+    let width = all().map(|(id, _)| id.len()).max().unwrap_or(0).max(4);
+    writeln!(out, "  {:width$}  {:>5} {:>15} {:>15} {:>11} {:>6} {:>6} {:>6}  ", "", "tasks", "records in", "records out", "steady", "busy", "idle", "full")?;
+    for (id, vertex) in all() {
+        let times = share_of_time(vertex);
+        let steady = vertex.steady_records_per_second.map_or_else(|| "-".into(), rate);
+        write!(out, "  {id:width$}  {:>5} {:>15} {:>15} {steady:>11} {times}", vertex.parallelism, number(vertex.records_in), number(vertex.records_out))?;
+        if vertex.faults > 0 {
+            write!(out, "  {} faults, {} records given up", number(vertex.faults), number(vertex.poisoned))?;
+        }
+        for (name, value) in vertex.metrics.iter().filter(|(name, _)| matches!(name.as_str(), "invalid-utf8" | "log-lines-dropped")) {
+            write!(out, "  {name}: {}", number(*value))?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+/// Busy, idle and back-pressured time as shares of each other.
+fn share_of_time(vertex: &VertexReport) -> String {
+    let all = vertex.busy_seconds + vertex.idle_seconds + vertex.back_pressured_seconds;
+    let share = |seconds: f64| if all > 0.0 { format!("{:.0} %", seconds / all * 100.0) } else { "-".into() };
+    format!("{:>6} {:>6} {:>6}", share(vertex.busy_seconds), share(vertex.idle_seconds), share(vertex.back_pressured_seconds))
+}
+
+/// A line that is written over while the job runs, on terminals only; elsewhere a line now and then.
+pub(super) struct ProgressLine {
+    terminal: bool,
+    shown_at: f64,
+    records_in: u64,
+    on_screen: bool,
+}
+
+impl ProgressLine {
+    pub(super) fn new() -> Self {
+        Self { terminal: io::stderr().is_terminal(), shown_at: 0.0, records_in: 0, on_screen: false }
+    }
+
+    pub(super) fn show(&mut self, progress: crate::job::Progress) {
+        let interval = if self.terminal { 0.5 } else { 10.0 };
+        if progress.seconds < self.shown_at + interval {
+            return;
+        }
+        let per_second = (progress.records_in - self.records_in) as f64 / (progress.seconds - self.shown_at);
+        (self.shown_at, self.records_in) = (progress.seconds, progress.records_in);
+        let line = format!("{:.0} s: {} records in, {} out, {}", progress.seconds, number(progress.records_in), number(progress.records_out), rate(per_second));
+        let mut out = io::stderr().lock();
+        let _ = if self.terminal { write!(out, "\r\x1b[K{line}") } else { writeln!(out, "{line}") };
+        let _ = out.flush();
+        self.on_screen = true;
+    }
+
+    pub(super) fn clear(&self) {
+        if self.terminal && self.on_screen {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_separators() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
+    }
+}

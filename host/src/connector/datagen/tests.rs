@@ -1,0 +1,158 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    connector::testing::{context, drain, readers},
+    metrics::CounterSet,
+};
+
+/// The records (key, value) of each task, in order.
+fn records(source: &Datagen, parallelism: u32, limits: BatchLimits) -> Result<Vec<Vec<(u64, u64)>>, ConnectorError> {
+    let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
+    let records = |batches: Vec<Batch>| {
+        batches
+            .iter()
+            .flat_map(|batch| {
+                let keys = batch.keys.iter().flat_map(|keys| keys.column.iter().map(number));
+                keys.zip(batch.values.iter().map(number)).collect::<Vec<_>>()
+            })
+            .collect()
+    };
+    let readers = readers(source, parallelism, &CounterSet::default())?;
+    Ok(drain(readers, limits)?.into_iter().map(records).collect())
+}
+
+#[test]
+fn the_sequence_is_frozen() {
+    // The first is in the test vectors of the generator's authors.
+    assert_eq!(splitmix64(0), 0xE220_A839_7B1D_CDAF);
+    assert_eq!([1, 2, u64::MAX].map(splitmix64), [0x910A_2DEC_8902_5CC1, 0x9758_35DE_1C97_56CE, 0xE4D9_7177_1B65_2C20]);
+    let source = Datagen::sequence(Some(5), 1000, None);
+    let records = records(&source, 1, BatchLimits::default()).unwrap().remove(0);
+    let expected: Vec<_> = (0..5).map(|i| (splitmix64(i) % 1000, i)).collect();
+    assert_eq!(records, expected);
+    assert_eq!(records[0].0, 16_294_208_416_658_607_535 % 1000);
+}
+
+#[test]
+fn one_task_makes_the_records_in_order() {
+    let count = SPLITS * BLOCK * 2 + BLOCK + 7;
+    let source = Datagen::sequence(Some(count), 10, None);
+    let limits = BatchLimits { records: 1000, bytes: 1 << 20 };
+    let records = records(&source, 1, limits).unwrap().remove(0);
+    assert!(records.iter().map(|(_, value)| *value).eq(0..count));
+}
+
+#[test]
+fn batches_are_full_until_the_end() {
+    let source = Datagen::sequence(Some(100_000), 10, None);
+    for (limits, expected) in [
+        (BatchLimits { records: 1500, bytes: 1 << 20 }, 1500),
+        (BatchLimits { records: 1500, bytes: 1590 }, 100),
+        (BatchLimits { records: 1500, bytes: 1 }, 1),
+    ] {
+        let mut reader = source.reader(context(0, 1)).unwrap();
+        let mut batch = Batch::new(true);
+        assert_eq!(reader.read(Duration::ZERO, &mut batch, limits).unwrap(), Read::More);
+        assert_eq!(batch.len(), expected);
+    }
+}
+
+#[test]
+fn settings_that_make_no_sense_are_refused() {
+    let refused = |keys, rate| Datagen::sequence(None, keys, rate).prepare().unwrap_err().to_string();
+    assert_eq!(refused(0, None), "datagen: \"keys\" must be at least 1");
+    for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert!(refused(1, Some(rate)).starts_with("datagen: \"rate\" must be a number"));
+    }
+}
+
+/// Lets one of some tasks run for a while, called when it wants to be. How many records it made by then.
+fn paced(rate: f64, parallelism: u32, seconds: f64, count: Option<u64>) -> (usize, usize) {
+    let source = Datagen::sequence(count, 10, Some(rate));
+    let mut reader = source.reader(context(parallelism - 1, parallelism)).unwrap();
+    // The job may have been running for long when the source begins.
+    let (began, mut now) = (Duration::from_secs(100), Duration::from_secs(100));
+    let (mut made, mut calls) = (0, 0);
+    while (now - began).as_secs_f64() <= seconds {
+        let mut batch = Batch::new(true);
+        let read = reader.read(now, &mut batch, BatchLimits::default()).unwrap();
+        made += batch.len();
+        calls += 1;
+        match read {
+            Read::More => {}
+            Read::Waiting(time) => now += time,
+            Read::End => break,
+        }
+    }
+    (made, calls)
+}
+
+#[test]
+fn the_rate_is_kept_and_shared_out() {
+    for (rate, parallelism, seconds, expected) in [
+        (10.0, 1, 10.0, 100),
+        (0.25, 1, 40.0, 10),
+        (1e6, 1, 3.0, 3_000_000),
+        (64_000.0, 64, 5.0, 5_000),
+        (64_000.0, 48, 5.0, 5_000),
+    ] {
+        let (made, calls) = paced(rate, parallelism, seconds, None);
+        let slack = 1 + expected / 500;
+        assert!(made.abs_diff(expected) <= slack, "{rate} by {parallelism}: {made}");
+        assert!(calls as f64 <= seconds * 2_100.0 + expected as f64 / 512.0, "{rate}: {calls} calls");
+    }
+    assert_eq!(paced(1000.0, 1, 60.0, Some(5_000)).0, 5_000);
+}
+
+#[test]
+fn a_task_that_was_held_up_makes_up_for_it() {
+    let source = Datagen::sequence(None, 10, Some(1000.0));
+    let mut reader = source.reader(context(0, 1)).unwrap();
+    let limits = BatchLimits { records: 1 << 20, bytes: 1 << 30 };
+    let mut batch = Batch::new(true);
+    for now in [0, 5] {
+        let read = reader.read(Duration::from_secs(now), &mut batch, limits).unwrap();
+        assert!(matches!(read, Read::Waiting(_)));
+    }
+    assert_eq!(batch.len(), 5_001);
+}
+
+proptest! {
+    #[test]
+    fn remainders_are_exact(number: u64, divisor in 1_u64.., shift in 0_u32..64, near in 0_u64..3) {
+        let check = |number: u64, divisor: u64| {
+            if divisor > 0 {
+                assert_eq!(Reciprocal::of(divisor).remainder(number), number % divisor, "{number} % {divisor}");
+            }
+        };
+        let power = 1_u64 << shift;
+        let divisors = [divisor, divisor >> shift, power, power.wrapping_add(near), power - near.min(power), u64::MAX - near];
+        for divisor in divisors {
+            let multiple = (number >> shift).wrapping_mul(divisor);
+            for number in [number, number >> shift, u64::MAX - near, near, power, multiple, multiple.wrapping_add(near), multiple.wrapping_sub(near)] {
+                check(number, divisor);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10))]
+
+    #[test]
+    fn tasks_share_the_records_by_splits(count in 0_u64..300_000, parallelism in 1_u32..=66, records_max in 1_usize..3000) {
+        let limits = BatchLimits { records: records_max.max(700), bytes: 1 << 20 };
+        let tasks = records(&Datagen::sequence(Some(count), 97, None), parallelism, limits).unwrap();
+        let mut all = Vec::new();
+        for (task, records) in tasks.iter().enumerate() {
+            prop_assert!(records.is_sorted_by_key(|(_, value)| *value));
+            let owner = |value: u64| (value / BLOCK) % SPLITS % u64::from(parallelism);
+            prop_assert!(records.iter().all(|(_, value)| owner(*value) == task as u64));
+            prop_assert!(records.iter().all(|(key, value)| *key == splitmix64(*value) % 97));
+            all.extend(records.iter().map(|(_, value)| *value));
+        }
+        all.sort_unstable();
+        prop_assert!(all.into_iter().eq(0..count));
+    }
+}

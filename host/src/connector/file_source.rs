@@ -1,0 +1,227 @@
+//! Lines of files.
+//!
+//! Files are listed once, before the job starts, and cut into splits: byte ranges of a fixed size, which do not depend on how many tasks there are. A line belongs
+//! to the split that holds its first byte. Tasks take the next split from one queue when they are done with theirs, so none idles while another has work in
+//! store; with one task the order is that of the files.
+//!
+//! What is appended to a file after the listing is not read. A file that vanishes or becomes shorter while the job runs is an error: part of the input is
+//! gone.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use super::{
+    ConnectorError, InvalidUtf8, Read, Source, SourceReader, TaskContext,
+    lines::{Lines, READ_BYTES, Start},
+    listing::{self, Listed},
+};
+use crate::{
+    metrics::Counter,
+    stream::{Batch, BatchLimits, MAX_PARALLELISM_LIMIT, schema::Schema},
+};
+
+/// How long a split is, in bytes. Small enough that tasks finish at about the same time, large enough that opening a file for it costs nothing. Frozen with the
+/// positions that checkpoints record.
+const SPLIT_BYTES: u64 = 16 << 20;
+
+/// How far beyond the end of a split is read at first, in bytes: its last line mostly ends there.
+const TAIL_BYTES: u64 = 16 << 10;
+
+/// How many steps (a read, an opened file) one call takes before it lets the task look at other things.
+const STEPS_MAX: u32 = 64;
+
+/// The lines of files: text values without keys. Counters: `bytes-read`, `invalid-utf8`.
+pub struct FileSource {
+    patterns: Vec<PathBuf>,
+    policy: InvalidUtf8,
+    split_bytes: u64,
+    queue: Mutex<Option<Arc<SplitQueue>>>,
+}
+
+impl FileSource {
+    /// Reads what the patterns stand for, each an absolute path of a file, of a folder (all files below it but those whose name begins with `.`), or a glob.
+    pub fn new(patterns: Vec<PathBuf>, policy: InvalidUtf8) -> Self {
+        Self::with_splits(patterns, policy, SPLIT_BYTES)
+    }
+
+    fn with_splits(patterns: Vec<PathBuf>, policy: InvalidUtf8, split_bytes: u64) -> Self {
+        Self { patterns, policy, split_bytes, queue: Mutex::default() }
+    }
+}
+
+impl Source for FileSource {
+    fn key_schema(&self) -> Option<Schema> {
+        None
+    }
+
+    fn value_schema(&self) -> Schema {
+        Schema::text()
+    }
+
+    fn parallelism_max(&self) -> u32 {
+        MAX_PARALLELISM_LIMIT
+    }
+
+    fn prepare(&self) -> Result<(), ConnectorError> {
+        let queue = SplitQueue::new(listing::list(&self.patterns)?, self.split_bytes);
+        *self.queue.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(queue));
+        Ok(())
+    }
+
+    fn reader(&self, context: TaskContext) -> Result<Box<dyn SourceReader>, ConnectorError> {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let queue = queue
+            .ok_or_else(|| ConnectorError::Refused("a file source was opened before its files were listed".into()))?;
+        Ok(Box::new(FileReader {
+            queue,
+            current: None,
+            lines: Lines::new(self.policy, &context.counters),
+            bytes_read: context.counters.counter("bytes-read"),
+        }))
+    }
+}
+
+/// The splits of all files, each handed out once.
+struct SplitQueue {
+    files: Vec<Listed>,
+    splits: Vec<Split>,
+    next: AtomicUsize,
+}
+
+/// The bytes `start..end` of file number `file`. Never empty.
+#[derive(Clone, Copy)]
+struct Split {
+    file: usize,
+    start: u64,
+    end: u64,
+}
+
+impl SplitQueue {
+    fn new(files: Vec<Listed>, split_bytes: u64) -> Self {
+        let splits = files.iter().enumerate().flat_map(|(file, listed)| {
+            let count = listed.size.div_ceil(split_bytes);
+            (0..count).map(move |index| {
+                let start = index * split_bytes;
+                Split { file, start, end: listed.size.min(start + split_bytes) }
+            })
+        });
+        Self { splits: splits.collect(), files, next: AtomicUsize::new(0) }
+    }
+
+    fn take(&self) -> Option<(Split, &Listed)> {
+        let split = *self.splits.get(self.next.fetch_add(1, Ordering::Relaxed))?;
+        Some((split, &self.files[split.file]))
+    }
+}
+
+struct FileReader {
+    queue: Arc<SplitQueue>,
+    current: Option<Current>,
+    lines: Lines,
+    bytes_read: Arc<Counter>,
+}
+
+/// A split that is being read.
+struct Current {
+    split: Split,
+    listed: Listed,
+    file: File,
+    /// Up to here the file is read.
+    position: u64,
+}
+
+impl SourceReader for FileReader {
+    fn read(&mut self, _: Duration, batch: &mut Batch, limits: BatchLimits) -> Result<Read, ConnectorError> {
+        let mut steps = 0;
+        while !batch.is_full(limits) {
+            if self.lines.has_lines() {
+                self.lines.cut(&mut batch.values, limits)?;
+                continue;
+            }
+            if steps == STEPS_MAX {
+                break;
+            }
+            steps += 1;
+            match &mut self.current {
+                None => {
+                    let Some((split, listed)) = self.queue.take() else { return Ok(Read::End) };
+                    self.current = Some(Current::open(split, listed, &mut self.lines)?);
+                }
+                Some(_) if self.lines.is_done() => self.current = None,
+                Some(current) if current.position == current.listed.size => {
+                    self.lines.end();
+                    if !self.lines.has_lines() {
+                        self.current = None;
+                    }
+                }
+                Some(current) => current.read(&mut self.lines, &self.bytes_read)?,
+            }
+        }
+        Ok(Read::More)
+    }
+}
+
+impl Current {
+    fn open(split: Split, listed: &Listed, lines: &mut Lines) -> Result<Self, ConnectorError> {
+        let file = File::open(&listed.path).map_err(|source| ConnectorError::Io {
+            path: listed.path.to_path_buf(),
+            doing: "opening it again (it was there when the job began)",
+            source,
+        })?;
+        // Whether a line begins at the first byte can be seen at the one before it.
+        let (start, position) = match split.start {
+            0 => (Start::Line, 0),
+            start => (Start::WithinLine, start - 1),
+        };
+        lines.begin(Arc::clone(&listed.path), start, position, split.end);
+        Ok(Self { split, listed: listed.clone(), file, position })
+    }
+
+    fn read(&mut self, lines: &mut Lines, bytes_read: &Counter) -> Result<(), ConnectorError> {
+        let wanted = (self.split.end + TAIL_BYTES).saturating_sub(self.position).max(TAIL_BYTES);
+        let wanted = wanted.min(READ_BYTES as u64).min(self.listed.size - self.position);
+        let len = read_at(&self.file, lines.room(wanted as usize), self.position)
+            .map_err(|e| read_error(&self.listed.path, e))?;
+        if len == 0 {
+            return Err(self.shrunk());
+        }
+        let before = self.position.clamp(self.split.start, self.split.end);
+        self.position += len as u64;
+        bytes_read.add(self.position.clamp(self.split.start, self.split.end) - before);
+        lines.took(len)
+    }
+
+    fn shrunk(&self) -> ConnectorError {
+        ConnectorError::Input(format!(
+            "{}: the file became shorter while it was read: it had {} bytes when the job began, now it ends at byte {} or before; run the job again when nobody changes it",
+            self.listed.path.display(),
+            self.listed.size,
+            self.position
+        ))
+    }
+}
+
+fn read_at(file: &File, into: &mut [u8], position: u64) -> io::Result<usize> {
+    loop {
+        match file.read_at(into, position) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+fn read_error(path: &Path, source: io::Error) -> ConnectorError {
+    ConnectorError::Io { path: path.to_owned(), doing: "reading it", source }
+}

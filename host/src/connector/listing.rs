@@ -1,0 +1,119 @@
+//! Which files a file source reads: decided once, before the job starts.
+//!
+//! A pattern is a file, a folder or a glob. A folder stands for all files below it, at any depth, in the manner of command-line tools: names that begin with `.`
+//! are left out, by globs too, unless the pattern itself names them; symbolic links are followed. Each file is read once, however many patterns and links
+//! lead to it. What is found but is no regular file is an error, and so is a pattern that finds nothing: a typing error should not look like empty input.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use glob::MatchOptions;
+
+use super::ConnectorError;
+
+/// A file as it was when it was listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listed {
+    pub(super) path: Arc<Path>,
+    /// In bytes. What is appended later is not read.
+    pub(super) size: u64,
+}
+
+/// Lists the files that the patterns stand for, sorted by path.
+pub(super) fn list(patterns: &[PathBuf]) -> Result<Vec<Listed>, ConnectorError> {
+    let mut paths = BTreeSet::new();
+    for pattern in patterns {
+        let mut found = Vec::new();
+        for path in matches(pattern)? {
+            collect(&path, &mut Vec::new(), &mut found)?;
+        }
+        if found.is_empty() {
+            return Err(nothing(pattern));
+        }
+        paths.extend(found);
+    }
+    let mut seen = BTreeSet::new();
+    let mut files = Vec::with_capacity(paths.len());
+    for path in paths {
+        let (size, real) = open(&path)?;
+        if seen.insert(real) {
+            files.push(Listed { path: Arc::from(path), size });
+        }
+    }
+    Ok(files)
+}
+
+/// What a pattern stands for: itself if there is such a file, else what it matches as a glob.
+fn matches(pattern: &Path) -> Result<Vec<PathBuf>, ConnectorError> {
+    let text = pattern.to_string_lossy();
+    match fs::metadata(pattern) {
+        Ok(_) => return Ok(vec![pattern.to_owned()]),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && text.contains(['*', '?', '[']) => {}
+        Err(source) => return Err(io_error(pattern, "looking for it", source)),
+    }
+    let options =
+        MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+    let paths = glob::glob_with(&text, options)
+        .map_err(|error| ConnectorError::Refused(format!("{text}: this is not a glob: {}", error.msg)))?;
+    let path = |entry: glob::GlobResult| {
+        entry.map_err(|error| {
+            let path = error.path().to_owned();
+            ConnectorError::Io { path, doing: "looking for files", source: error.into() }
+        })
+    };
+    paths.map(path).collect()
+}
+
+/// Adds the files that `path` stands for. `around` identifies the folders that it lies in.
+fn collect(path: &Path, around: &mut Vec<(u64, u64)>, files: &mut Vec<PathBuf>) -> Result<(), ConnectorError> {
+    let refused = |why| Err(ConnectorError::Refused(format!("{}: {why}", path.display())));
+    let metadata = fs::metadata(path).map_err(|e| io_error(path, "looking at it", e))?;
+    if metadata.is_file() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    if !metadata.is_dir() {
+        return refused(
+            "this is not a regular file; name the files to read one by one, or by a glob that leaves it out",
+        );
+    }
+    let identity = (metadata.dev(), metadata.ino());
+    if around.contains(&identity) {
+        return refused("this folder lies within itself, by a symbolic link; remove the link");
+    }
+    around.push(identity);
+    for entry in fs::read_dir(path).map_err(|e| io_error(path, "listing the folder", e))? {
+        let entry = entry.map_err(|e| io_error(path, "listing the folder", e))?;
+        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+            collect(&entry.path(), around, files)?;
+        }
+    }
+    around.pop();
+    Ok(())
+}
+
+/// Makes sure that a file can be read. Its size, and the path that is the same for all links to it.
+fn open(path: &Path) -> Result<(u64, PathBuf), ConnectorError> {
+    let real = fs::canonicalize(path).map_err(|e| io_error(path, "looking at it", e))?;
+    let file = File::open(path).map_err(|e| io_error(path, "opening it for reading", e))?;
+    let metadata = file.metadata().map_err(|e| io_error(path, "reading its size", e))?;
+    Ok((metadata.len(), real))
+}
+
+fn nothing(pattern: &Path) -> ConnectorError {
+    let why = if pattern.is_dir() { "the folder holds no files" } else { "no file matches" };
+    ConnectorError::Refused(format!(
+        "{}: {why} (names that begin with \".\" are left out); correct the path",
+        pattern.display()
+    ))
+}
+
+fn io_error(path: &Path, doing: &'static str, source: io::Error) -> ConnectorError {
+    ConnectorError::Io { path: path.to_owned(), doing, source }
+}

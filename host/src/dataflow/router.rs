@@ -1,0 +1,149 @@
+//! Cuts what a task emits into batches for the tasks behind an edge.
+//!
+//! Invariants: every record goes to exactly one target, records for one target keep their order, and a record of a hash edge goes to the task that owns its key group.
+//! A batch leaves when it is full or when the caller asks for all.
+
+use super::Partitioning;
+use crate::stream::{Batch, BatchLimits, key_group, task_of_key_group};
+
+/// Routes the records of one sending task.
+pub struct Router {
+    limits: BatchLimits,
+    keyed: bool,
+    /// What is gathered for each target; for rebalance, one that goes to `next`.
+    gathered: Vec<Batch>,
+    targets: usize,
+    next: usize,
+    /// Target of each key group; empty unless the edge is a hash edge with several targets.
+    target_of_key_group: Vec<u16>,
+}
+
+impl Router {
+    /// A router to `targets` tasks. For a forward edge there is one: the task with the sender's index.
+    pub fn new(partitioning: Partitioning, targets: usize, max_parallelism: u32, limits: BatchLimits, keyed: bool) -> Self {
+        let scatters = partitioning == Partitioning::Hash && targets > 1;
+        let target_of_key_group = if scatters {
+            (0..max_parallelism).map(|group| task_of_key_group(group, targets as u32, max_parallelism) as u16).collect()
+        } else {
+            Vec::new()
+        };
+        let gathered = vec![Batch::new(keyed); if scatters { targets } else { 1 }];
+        Self { limits, keyed, gathered, targets, next: 0, target_of_key_group }
+    }
+
+    /// Takes a batch; calls `send` with the target of every batch that became full.
+    pub fn route(&mut self, mut batch: Batch, mut send: impl FnMut(usize, Batch)) {
+        if !self.keyed {
+            batch.keys = None;
+        }
+        if !self.target_of_key_group.is_empty() {
+            self.scatter(&batch, send);
+            return;
+        }
+        // Most batches arrive full enough to go on as they are.
+        if self.gathered[0].is_empty() && (batch.len() * 2 > self.limits.records || batch.is_full(self.limits)) {
+            let target = self.take_turn();
+            send(target, batch);
+            return;
+        }
+        let mut from = 0;
+        while from < batch.len() {
+            let room = self.limits.records.saturating_sub(self.gathered[0].len()).max(1);
+            let to = (from + room).min(batch.len());
+            self.gathered[0].extend_from(&batch, from, to);
+            from = to;
+            if self.gathered[0].is_full(self.limits) {
+                let target = self.take_turn();
+                send(target, std::mem::replace(&mut self.gathered[0], Batch::new(self.keyed)));
+            }
+        }
+    }
+
+    /// Hands out everything gathered.
+    pub fn flush(&mut self, mut send: impl FnMut(usize, Batch)) {
+        for index in 0..self.gathered.len() {
+            if !self.gathered[index].is_empty() {
+                let batch = std::mem::replace(&mut self.gathered[index], Batch::new(self.keyed));
+                let target = if self.target_of_key_group.is_empty() { self.take_turn() } else { index };
+                send(target, batch);
+            }
+        }
+    }
+
+    /// Whether something is gathered.
+    pub fn holds_records(&self) -> bool {
+        self.gathered.iter().any(|batch| !batch.is_empty())
+    }
+
+    fn take_turn(&mut self) -> usize {
+        let turn = self.next;
+        self.next = if turn + 1 == self.targets { 0 } else { turn + 1 };
+        turn
+    }
+
+    fn scatter(&mut self, batch: &Batch, mut send: impl FnMut(usize, Batch)) {
+        let groups = self.target_of_key_group.len() as u32;
+        let Some(keys) = &batch.keys else { unreachable!("the planner refuses hash edges on records without keys") };
+        for (index, hash) in keys.hashes.iter().enumerate() {
+            let target = usize::from(self.target_of_key_group[key_group(*hash, groups) as usize]);
+            let gathered = &mut self.gathered[target];
+            gathered.push_from(batch, index);
+            if gathered.is_full(self.limits) {
+                send(target, std::mem::replace(gathered, Batch::new(true)));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+    use crate::stream::{Keys, key_groups_of_task};
+
+    fn batch(numbers: &[u16]) -> Batch {
+        let bytes = |number: &u16| number.to_le_bytes();
+        Batch { keys: Some(Keys::hashed(numbers.iter().map(bytes).collect())), values: numbers.iter().map(bytes).collect(), timestamps: Vec::new() }
+    }
+
+    proptest! {
+        #[test]
+        fn every_record_reaches_one_target_in_order(
+            batches in vec(vec(0_u16..500, 0..60), 0..20),
+            targets in 1_usize..7,
+            records in 1_usize..40,
+            bytes in 1_usize..200,
+            hash in any::<bool>(),
+        ) {
+            let partitioning = if hash { Partitioning::Hash } else { Partitioning::Rebalance };
+            let limits = BatchLimits { records, bytes };
+            let mut router = Router::new(partitioning, targets, 128, limits, true);
+            let mut sent: Vec<Vec<u16>> = vec![Vec::new(); targets];
+            let mut count = 0;
+            let mut send = |target: usize, batch: Batch| {
+                batch.assert_consistent();
+                assert!(!batch.is_empty());
+                let numbers = batch.values.iter().map(|value| u16::from_le_bytes(value.try_into().unwrap()));
+                sent[target].extend(numbers);
+                count += batch.len();
+            };
+            for numbers in &batches {
+                router.route(batch(numbers), &mut send);
+            }
+            router.flush(&mut send);
+            prop_assert!(!router.holds_records());
+            prop_assert_eq!(count, batches.iter().map(Vec::len).sum::<usize>());
+            if hash {
+                for (target, numbers) in sent.iter().enumerate() {
+                    let owned = key_groups_of_task(target as u32, targets as u32, 128);
+                    let expected: Vec<u16> = batches.iter().flatten().copied()
+                        .filter(|number| owned.contains(&key_group(crate::stream::hash_key(&number.to_le_bytes()), 128))).collect();
+                    prop_assert_eq!(numbers, &expected);
+                }
+            } else if targets == 1 {
+                prop_assert_eq!(&sent[0], &batches.concat());
+            }
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The life of one job: read it, build and load its plugins, plan it, run it, report on it. The only place where parts are wired together.
+
+mod assemble;
+pub mod builder;
+mod plan;
+mod plugins;
+mod prepare;
+mod report;
+mod run;
+mod timeline;
+
+pub use plan::{Carries, Plan, PlannedEdge, Role, SinkFacts, SourceFacts, Vertex, plan};
+pub use plugins::{JobError, Loader, Located};
+pub use prepare::{PreparedJob, prepare};
+pub use report::{Outcome, Report, VertexReport};
+pub use run::{Executor, Progress, RunOptions};

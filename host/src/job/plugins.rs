@@ -1,0 +1,155 @@
+//! From the job file's `plugin` to a loaded plugin: builds crates, reads components, checks their digests.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use thiserror::Error;
+
+use super::builder::{BuildError, Builder};
+use crate::{
+    connector::ConnectorError,
+    operator::Plugin,
+    spec::{JobFile, PluginSpec, SpecError},
+    stream::Fault,
+    wasm::{Engine, EngineError, LoadError, WasmPlugin},
+};
+
+/// Why a job did not start, or failed.
+#[derive(Debug, Error)]
+pub enum JobError {
+    /// The job file is wrong, or asks for what can't be.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// A source or sink does not fit what is there.
+    #[error("{id}: {source}")]
+    Connector {
+        /// The source or sink.
+        id: String,
+        /// Why.
+        source: ConnectorError,
+    },
+    /// A plugin could not be built.
+    #[error("operator {operator}: {source}")]
+    Build {
+        /// The operator.
+        operator: String,
+        /// Why.
+        source: BuildError,
+    },
+    /// A plugin could not be read.
+    #[error("operator {operator}: the plugin {}: {source}", path.display())]
+    Read {
+        /// The operator.
+        operator: String,
+        /// The component.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// A plugin is not the one that the job file pins.
+    #[error("operator {operator}: {} has the SHA-256 {found}, but the job file wants {wanted}", path.display())]
+    Digest {
+        /// The operator.
+        operator: String,
+        /// The component.
+        path: PathBuf,
+        /// Its digest.
+        found: String,
+        /// The digest in the job file.
+        wanted: String,
+    },
+    /// A plugin was refused.
+    #[error("operator {operator}: the plugin {} was refused: {source}", path.display())]
+    Load {
+        /// The operator.
+        operator: String,
+        /// The component.
+        path: PathBuf,
+        /// Why.
+        source: LoadError,
+    },
+    /// WebAssembly can't be run here.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The job failed while it ran.
+    #[error("{0}")]
+    Fault(Fault),
+}
+
+/// Builds and loads plugins; each component once, however many operators use it.
+pub struct Loader {
+    engine: Arc<Engine>,
+    builder: Builder,
+    loaded: HashMap<PathBuf, Arc<WasmPlugin>>,
+}
+
+/// A loaded plugin, and where its component lies.
+#[derive(Clone)]
+pub struct Located {
+    /// The plugin.
+    pub plugin: Arc<WasmPlugin>,
+    /// The component.
+    pub path: PathBuf,
+}
+
+impl Loader {
+    /// A loader that keeps compiled code and stamps of builds in folders below `cache` (none: nothing is kept but stamps in a temporary folder).
+    ///
+    /// # Errors
+    /// When WebAssembly can't be run here.
+    pub fn new(cache: Option<&Path>) -> Result<Self, EngineError> {
+        let builder = Builder::new(Self::stamps_folder(cache));
+        Ok(Self { engine: Engine::new(cache.map(|cache| cache.join("compiled")))?, builder, loaded: HashMap::new() })
+    }
+
+    /// Where stamps of builds are kept.
+    pub fn stamps_folder(cache: Option<&Path>) -> PathBuf {
+        let temporary = || std::env::temp_dir().join(format!("wasmill-builds-{}", nix::unistd::geteuid()));
+        cache.map_or_else(temporary, |cache| cache.join("builds"))
+    }
+
+    /// What plugins are run by.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// The plugins of a job's operators, in their order.
+    ///
+    /// # Errors
+    /// [`JobError`] for the first plugin that can't be had.
+    pub fn load_all(&mut self, job: &JobFile, say: &mut dyn FnMut(&str)) -> Result<Vec<Located>, JobError> {
+        job.operators.iter().map(|operator| self.load(operator.id.value.as_str(), &operator.plugin.value, say)).collect()
+    }
+
+    fn load(&mut self, operator: &str, spec: &PluginSpec, say: &mut dyn FnMut(&str)) -> Result<Located, JobError> {
+        let (path, built) = match spec {
+            PluginSpec::Component { path, .. } => (path.clone(), None),
+            PluginSpec::Crate { path } => {
+                let built = self.builder.build(path, say).map_err(|source| JobError::Build { operator: operator.to_owned(), source })?;
+                (built.component.clone(), Some(built))
+            }
+        };
+        let plugin = match self.loaded.get(&path) {
+            Some(plugin) => Arc::clone(plugin),
+            None => {
+                let component = fs::read(&path).map_err(|source| JobError::Read { operator: operator.to_owned(), path: path.clone(), source })?;
+                let loaded = WasmPlugin::load(&self.engine, &component);
+                let plugin = Arc::new(loaded.map_err(|source| JobError::Load { operator: operator.to_owned(), path: path.clone(), source })?);
+                self.loaded.insert(path.clone(), Arc::clone(&plugin));
+                plugin
+            }
+        };
+        let pinned = match spec {
+            PluginSpec::Component { sha256, .. } => sha256.clone(),
+            PluginSpec::Crate { .. } => built.map(|built| built.digest),
+        };
+        if let Some(wanted) = pinned.filter(|wanted| !wanted.eq_ignore_ascii_case(plugin.digest())) {
+            return Err(JobError::Digest { operator: operator.to_owned(), path, found: plugin.digest().to_owned(), wanted });
+        }
+        Ok(Located { plugin, path })
+    }
+}

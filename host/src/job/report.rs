@@ -1,0 +1,92 @@
+//! What a job did: the summary and `--report`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::metrics::OperatorCounters;
+
+/// How a job ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// All input was read and processed.
+    Done,
+    /// It was stopped before the end of its input; what was read was processed.
+    Stopped,
+    /// A fault ended it.
+    Failed,
+}
+
+/// What one source, operator or sink did, over all its tasks.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct VertexReport {
+    /// Its number of tasks.
+    pub parallelism: u32,
+    /// Records taken; for a source, records read.
+    pub records_in: u64,
+    /// Records given; for a sink, records written.
+    pub records_out: u64,
+    /// Batches taken.
+    pub batches_in: u64,
+    /// Records taken per second in the steady part of the run.
+    pub steady_records_per_second: Option<f64>,
+    /// Seconds at work, added over its tasks.
+    pub busy_seconds: f64,
+    /// Seconds without input, added over its tasks.
+    pub idle_seconds: f64,
+    /// Seconds with a full output, added over its tasks.
+    pub back_pressured_seconds: f64,
+    /// Guest faults and failed records.
+    pub faults: u64,
+    /// Records that were given up.
+    pub poisoned: u64,
+    /// What the connector or the operator counts itself.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, u64>,
+}
+
+impl VertexReport {
+    pub(super) fn add(&mut self, counters: &OperatorCounters) {
+        let seconds = |ns: u64| ns as f64 / 1e9;
+        self.records_in += counters.records_in.get();
+        self.records_out += counters.records_out.get();
+        self.batches_in += counters.batches_in.get();
+        self.busy_seconds += seconds(counters.busy_ns.get());
+        self.idle_seconds += seconds(counters.idle_ns.get());
+        self.back_pressured_seconds += seconds(counters.back_pressured_ns.get());
+        self.faults += counters.faults.get();
+        self.poisoned += counters.poisoned.get();
+        for (name, value) in counters.named.values().into_iter().filter(|(_, value)| *value > 0) {
+            *self.metrics.entry(name).or_default() += value;
+        }
+    }
+}
+
+/// What a job did.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The job's name.
+    pub job: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why it failed, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+    /// Wall time from the start of its tasks to their end, in seconds.
+    pub seconds: f64,
+    /// CPU time of the process, in seconds.
+    pub cpu_seconds: f64,
+    /// The most memory that the process had, in bytes.
+    pub peak_memory_bytes: u64,
+    /// From the start of the process to the first record at a sink, in milliseconds; none when there was no result.
+    pub start_to_first_result_ms: Option<f64>,
+    /// Records of all sources per second while they went from 25 to 97 % of their records; none for runs that are too short.
+    pub steady_records_per_second: Option<f64>,
+    /// By id.
+    pub sources: BTreeMap<String, VertexReport>,
+    /// By id.
+    pub operators: BTreeMap<String, VertexReport>,
+    /// By id.
+    pub sinks: BTreeMap<String, VertexReport>,
+}

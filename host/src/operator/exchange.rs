@@ -1,0 +1,488 @@
+//! What a call may touch: the state of its task, and the place where everything it changes is staged.
+//!
+//! An exchange belongs to a task; it is handed into an instance for the time of a call and comes back with it. Functions here are called by the guest (through imports) with
+//! columns that are only borrowed, so they check and copy. A guest that hands over what contradicts itself has its call rolled back even if it ignores the
+//! error: `verdict` remembers it.
+
+use std::collections::HashMap;
+
+use crate::{
+    metrics::CounterSet,
+    state::{KeyTable, StoredColumn},
+    stream::{BytesColumn, Fault, FaultKind},
+};
+
+/// Guest metrics of one task by name; further names are ignored.
+const METRIC_NAMES_MAX: usize = 64;
+
+/// What a call may hand over at most.
+#[derive(Clone, Copy, Debug)]
+pub struct ExchangeLimits {
+    /// Bytes of staged outputs and state of one call together.
+    pub staged_bytes_max: usize,
+    /// Bytes of a key.
+    pub key_bytes_max: usize,
+    /// Bytes of a record's value or of a state's value.
+    pub value_bytes_max: usize,
+}
+
+impl Default for ExchangeLimits {
+    fn default() -> Self {
+        Self { staged_bytes_max: 64 << 20, key_bytes_max: 4 << 10, value_bytes_max: 16 << 20 }
+    }
+}
+
+/// What the host does with the records of an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputRule {
+    /// The output's records get new keys.
+    pub sets_key: bool,
+    /// Somebody behind it looks at the keys.
+    pub keys_wanted: bool,
+}
+
+/// Which call is under way, and with that what it may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// None, or one that may touch neither state nor outputs.
+    Quiet,
+    /// A batch of so many records.
+    Records(usize),
+    /// So many keys at the end of the input.
+    End(usize),
+}
+
+/// How much a log line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Every step.
+    Trace,
+    /// For the author.
+    Debug,
+    /// Good to know.
+    Info,
+    /// Should not be.
+    Warn,
+    /// Is broken.
+    Error,
+}
+
+/// Why something was not staged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StageError {
+    /// Columns contradict themselves or name what is not there.
+    Malformed(String),
+    /// Not in this phase, or not for this state.
+    State(String),
+    /// Above a limit.
+    Limit(String),
+}
+
+impl StageError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Malformed(_) | Self::State(_) => FaultKind::MalformedColumns,
+            Self::Limit(_) => FaultKind::OutputLimit,
+        }
+    }
+
+    /// The text.
+    pub fn message(&self) -> &str {
+        match self {
+            Self::Malformed(text) | Self::State(text) | Self::Limit(text) => text,
+        }
+    }
+}
+
+/// Records of one `emit`.
+#[derive(Debug)]
+pub(super) struct StagedOutput {
+    /// Input record of each; empty where nobody wants to know.
+    pub(super) src: Vec<u32>,
+    /// New keys, where the output sets them and somebody wants them.
+    pub(super) keys: Option<BytesColumn>,
+    pub(super) values: BytesColumn,
+    pub(super) timestamps: Vec<i64>,
+}
+
+/// Writes of one `put-many`.
+#[derive(Debug, Default)]
+pub(super) struct StagedWrites {
+    pub(super) state: u32,
+    pub(super) slots: Vec<u32>,
+    pub(super) data: Vec<u8>,
+    pub(super) ends: Vec<u32>,
+    pub(super) versions: Vec<u16>,
+}
+
+impl StagedWrites {
+    #[inline]
+    pub(super) fn value(&self, index: usize) -> &[u8] {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
+        &self.data[start..self.ends[index] as usize]
+    }
+
+    fn version(&self, index: usize, current: u16) -> u16 {
+        self.versions.get(index).copied().unwrap_or(current)
+    }
+}
+
+type LogSink = Box<dyn FnMut(LogLevel, &str, &str) + Send>;
+
+/// What a call may touch.
+pub struct Exchange {
+    pub(super) table: KeyTable,
+    pub(super) phase: Phase,
+    /// The input's records have event times, which emitted records may inherit.
+    pub(super) input_has_times: bool,
+    pub(super) outputs: Vec<StagedOutput>,
+    /// The first `writes_used` are staged; the others keep their memory for later.
+    writes: Vec<StagedWrites>,
+    writes_used: usize,
+    /// (state, slot) → where its last staged write is; only made when the guest reads.
+    written: Option<HashMap<(u32, u32), (usize, usize)>>,
+    staged_bytes: usize,
+    limits: ExchangeLimits,
+    rules: Vec<OutputRule>,
+    verdict: Option<Fault>,
+    panic: Option<(String, Option<u32>)>,
+    metrics: CounterSet,
+    metric_names: HashMap<String, std::sync::Arc<crate::metrics::Counter>>,
+    log: LogSink,
+}
+
+impl Exchange {
+    /// An exchange with nothing staged.
+    pub fn new(table: KeyTable, rules: Vec<OutputRule>, limits: ExchangeLimits, metrics: CounterSet, log: LogSink) -> Box<Self> {
+        Box::new(Self {
+            table,
+            phase: Phase::Quiet,
+            input_has_times: false,
+            outputs: Vec::new(),
+            writes: Vec::new(),
+            writes_used: 0,
+            written: None,
+            staged_bytes: 0,
+            limits,
+            rules,
+            verdict: None,
+            panic: None,
+            metrics,
+            metric_names: HashMap::new(),
+            log,
+        })
+    }
+
+    /// An exchange for an instance that is being described: it may do nothing but log.
+    pub fn idle() -> Box<Self> {
+        Self::new(KeyTable::new(Vec::new(), 1), Vec::new(), ExchangeLimits::default(), CounterSet::default(), Box::new(|_, _, _| {}))
+    }
+
+    /// Begins a call.
+    pub(super) fn begin(&mut self, phase: Phase, input_has_times: bool) {
+        self.discard();
+        self.phase = phase;
+        self.input_has_times = input_has_times;
+    }
+
+    /// Drops everything staged.
+    pub(super) fn discard(&mut self) {
+        self.phase = Phase::Quiet;
+        self.outputs.clear();
+        self.writes_used = 0;
+        self.written = None;
+        self.staged_bytes = 0;
+        self.verdict = None;
+        self.panic = None;
+    }
+
+    /// What the call did wrong although it returned, if anything.
+    pub(super) fn verdict(&mut self) -> Option<Fault> {
+        self.verdict.take()
+    }
+
+    /// The staged writes, and the table to which they belong.
+    pub(super) fn writes(&mut self) -> (&mut KeyTable, &[StagedWrites]) {
+        (&mut self.table, &self.writes[..self.writes_used])
+    }
+
+    /// What the guest said about its panic, if it panicked.
+    pub fn take_panic(&mut self) -> Option<(String, Option<u32>)> {
+        self.panic.take()
+    }
+
+    /// Remembers why the guest is about to trap.
+    pub fn report_panic(&mut self, message: &str, index: Option<u32>) {
+        self.panic = Some((message.to_owned(), index));
+    }
+
+    /// Emits records that keep the key of record `src[i]`, or have none.
+    ///
+    /// # Errors
+    /// [`StageError`]; the call will be rolled back.
+    pub fn emit(&mut self, output: u32, src: &[u32], data: &[u8], ends: &[u32], timestamps: &[i64]) -> Result<(), StageError> {
+        let staged = self.check_emit(output, false, data, ends, timestamps).and_then(|rule| {
+            let (Phase::Records(records) | Phase::End(records)) = self.phase else { return Err(quiet("emit")) };
+            let wanted = (rule.keys_wanted || (self.input_has_times && timestamps.is_empty())) && !ends.is_empty();
+            if !(src.len() == ends.len() || src.is_empty() && !wanted) {
+                return Err(StageError::Malformed(format!("emit was given {} values but {} source records", ends.len(), src.len())));
+            }
+            // Without a branch per entry, so that it is vectorised.
+            if src.iter().fold(0, |most, index| (*index).max(most)) as usize >= records.max(1) {
+                return Err(StageError::Malformed(format!("emit names a source record beyond the {records} of the call")));
+            }
+            let values = BytesColumn::from_slices(data, ends).map_err(|error| StageError::Malformed(format!("emit, values: {error}")))?;
+            Ok(StagedOutput { src: if wanted { src.to_vec() } else { Vec::new() }, keys: None, values, timestamps: timestamps.to_vec() })
+        });
+        self.stage_output(staged)
+    }
+
+    /// Emits records with new keys.
+    ///
+    /// # Errors
+    /// [`StageError`]; the call will be rolled back.
+    pub fn emit_keyed(
+        &mut self,
+        output: u32,
+        (key_data, key_ends): (&[u8], &[u32]),
+        data: &[u8],
+        ends: &[u32],
+        timestamps: &[i64],
+    ) -> Result<(), StageError> {
+        let staged = self.check_emit(output, true, data, ends, timestamps).and_then(|rule| {
+            if key_ends.len() != ends.len() {
+                return Err(StageError::Malformed(format!("emit-keyed was given {} values but {} keys", ends.len(), key_ends.len())));
+            }
+            let keys = BytesColumn::from_slices(key_data, key_ends).map_err(|error| StageError::Malformed(format!("emit-keyed, keys: {error}")))?;
+            check_sizes(&keys, self.limits.key_bytes_max, "a key")?;
+            let values = BytesColumn::from_slices(data, ends).map_err(|error| StageError::Malformed(format!("emit-keyed, values: {error}")))?;
+            Ok(StagedOutput { src: Vec::new(), keys: rule.keys_wanted.then_some(keys), values, timestamps: timestamps.to_vec() })
+        });
+        self.stage_output(staged)
+    }
+
+    /// Writes values of a state; version 0 clears. `versions` is empty when all have the current version.
+    ///
+    /// # Errors
+    /// [`StageError`]; the call will be rolled back.
+    pub fn put_many(&mut self, state: u32, slots: &[u32], data: &[u8], ends: &[u32], versions: &[u16]) -> Result<(), StageError> {
+        let checked = self.check_put(state, slots, data, ends, versions);
+        if let Err(error) = &checked {
+            self.condemn(error);
+            return checked;
+        }
+        if self.writes_used == self.writes.len() {
+            self.writes.push(StagedWrites::default());
+        }
+        let at = self.writes_used;
+        let writes = &mut self.writes[at];
+        writes.state = state;
+        refill(&mut writes.slots, slots);
+        refill(&mut writes.data, data);
+        refill(&mut writes.ends, ends);
+        refill(&mut writes.versions, versions);
+        self.writes_used += 1;
+        if let Some(written) = &mut self.written {
+            written.extend(slots.iter().enumerate().map(|(index, slot)| ((state, *slot), (at, index))));
+        }
+        Ok(())
+    }
+
+    /// Reads values of a state, with the call's own writes.
+    ///
+    /// # Errors
+    /// [`StageError`] for a slot or state that is not there.
+    pub fn get_many(&mut self, state: u32, slots: &[u32]) -> Result<StoredColumn, StageError> {
+        if self.phase == Phase::Quiet {
+            return Err(quiet("get-many"));
+        }
+        let Some(current) = self.table.version(state) else { return Err(no_state(state)) };
+        let (writes, used) = (&self.writes, self.writes_used);
+        let written = self.written.get_or_insert_with(|| {
+            let places = writes[..used].iter().enumerate();
+            places.flat_map(|(at, write)| write.slots.iter().enumerate().map(move |(index, slot)| ((write.state, *slot), (at, index)))).collect()
+        });
+        let mut column = StoredColumn::default();
+        for slot in slots {
+            let (version, value) = match written.get(&(state, *slot)) {
+                Some((at, index)) => (writes[*at].version(*index, current), writes[*at].value(*index)),
+                None => self.table.value(*slot, state).map_err(|error| unknown_slot(error.0))?,
+            };
+            column.versions.push(version);
+            column.values.push(value);
+        }
+        Ok(column)
+    }
+
+    /// The key of a slot.
+    ///
+    /// # Errors
+    /// [`StageError`] for a slot that is not there.
+    pub fn key_of(&self, slot: u32) -> Result<Vec<u8>, StageError> {
+        self.table.key(slot).map(<[u8]>::to_vec).map_err(|error| unknown_slot(error.0))
+    }
+
+    /// The slot of another key. The caller has made sure that the key belongs to this task.
+    ///
+    /// # Errors
+    /// [`StageError`] outside of a batch, or for a key that is too long.
+    pub fn slot_of(&mut self, key: &[u8]) -> Result<u32, StageError> {
+        if !matches!(self.phase, Phase::Records(_)) {
+            return Err(StageError::State("slot-of may be called within process only".into()));
+        }
+        if key.len() > self.limits.key_bytes_max {
+            return Err(too_large("a key", key.len(), self.limits.key_bytes_max));
+        }
+        Ok(self.table.slot_of(key))
+    }
+
+    /// Writes a log line.
+    pub fn log(&mut self, level: LogLevel, context: &str, message: &str) {
+        (self.log)(level, context, message);
+    }
+
+    /// Adds to a counter of the operator.
+    pub fn count(&mut self, name: &str, delta: u64) {
+        if let Some(counter) = self.metric(name) {
+            counter.add(delta);
+        }
+    }
+
+    /// Sets a gauge of the operator. Kept as a whole number: the report shows counters and gauges alike.
+    pub fn gauge(&mut self, name: &str, value: f64) {
+        if let Some(counter) = self.metric(name) {
+            counter.set(value.max(0.0) as u64);
+        }
+    }
+
+    fn metric(&mut self, name: &str) -> Option<&crate::metrics::Counter> {
+        if !self.metric_names.contains_key(name) {
+            let valid = !name.is_empty() && name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+            if !valid || self.metric_names.len() >= METRIC_NAMES_MAX {
+                let shown: String = name.chars().take(64).collect();
+                if self.metric_names.len() <= METRIC_NAMES_MAX {
+                    (self.log)(LogLevel::Warn, "metrics", &format!("the metric name {shown:?} is ignored: names match [a-z0-9-]+, and there are at most {METRIC_NAMES_MAX}"));
+                }
+                return None;
+            }
+            self.metric_names.insert(name.to_owned(), self.metrics.counter(name));
+        }
+        self.metric_names.get(name).map(|counter| &**counter)
+    }
+
+    fn check_emit(&mut self, output: u32, sets_key: bool, data: &[u8], ends: &[u32], timestamps: &[i64]) -> Result<OutputRule, StageError> {
+        if self.phase == Phase::Quiet {
+            return Err(quiet("emit"));
+        }
+        let Some(rule) = self.rules.get(output as usize).copied() else {
+            return Err(StageError::Malformed(format!("there is no output {output}")));
+        };
+        if rule.sets_key != sets_key {
+            let (called, declared) = if sets_key { ("emit-keyed", "does not set keys") } else { ("emit", "sets keys") };
+            return Err(StageError::Malformed(format!("{called} was called for output {output}, which {declared} by its descriptor")));
+        }
+        if !timestamps.is_empty() && timestamps.len() != ends.len() {
+            return Err(StageError::Malformed(format!("emit was given {} values but {} event times", ends.len(), timestamps.len())));
+        }
+        if data.len() > self.limits.value_bytes_max {
+            let mut start = 0;
+            for end in ends {
+                let len = end.saturating_sub(start) as usize;
+                if len > self.limits.value_bytes_max {
+                    return Err(too_large("a record's value", len, self.limits.value_bytes_max));
+                }
+                start = *end;
+            }
+        }
+        self.stage_bytes(data.len() + ends.len() * 8)?;
+        Ok(rule)
+    }
+
+    fn check_put(&mut self, state: u32, slots: &[u32], data: &[u8], ends: &[u32], versions: &[u16]) -> Result<(), StageError> {
+        if self.phase == Phase::Quiet {
+            return Err(quiet("put-many"));
+        }
+        let Some(current) = self.table.version(state) else { return Err(no_state(state)) };
+        if slots.len() != ends.len() || !(versions.is_empty() || versions.len() == ends.len()) {
+            let text = format!("put-many was given {} slots, {} values and {} versions", slots.len(), ends.len(), versions.len());
+            return Err(StageError::Malformed(text));
+        }
+        let falls = ends.windows(2).fold(false, |falls, pair| falls | (pair[1] < pair[0]));
+        if falls || ends.last().map_or(0, |end| *end as usize) != data.len() {
+            return Err(StageError::Malformed("put-many, values: the ends do not fit the data".into()));
+        }
+        if let Some(version) = versions.iter().find(|version| **version != 0 && **version != current) {
+            return Err(StageError::Malformed(format!("put-many was given schema version {version}, but the state has version {current}")));
+        }
+        if data.len() > self.limits.value_bytes_max {
+            let largest = ends.iter().scan(0, |start, end| Some(end - std::mem::replace(start, *end))).max().unwrap_or(0) as usize;
+            if largest > self.limits.value_bytes_max {
+                return Err(too_large("a state's value", largest, self.limits.value_bytes_max));
+            }
+        }
+        if let Some(slot) = slots.iter().find(|slot| !self.table.has_slot(**slot)) {
+            return Err(unknown_slot(*slot));
+        }
+        self.stage_bytes(data.len() + ends.len() * 8)
+    }
+
+    fn stage_bytes(&mut self, bytes: usize) -> Result<(), StageError> {
+        self.staged_bytes += bytes;
+        if self.staged_bytes > self.limits.staged_bytes_max {
+            let most = self.limits.staged_bytes_max;
+            return Err(StageError::Limit(format!("the call emitted more than {most} bytes (limits.output), state included")));
+        }
+        Ok(())
+    }
+
+    fn stage_output(&mut self, staged: Result<StagedOutput, StageError>) -> Result<(), StageError> {
+        match staged {
+            Ok(output) if output.values.is_empty() => Ok(()),
+            Ok(output) => {
+                self.outputs.push(output);
+                Ok(())
+            }
+            Err(error) => {
+                self.condemn(&error);
+                Err(error)
+            }
+        }
+    }
+
+    fn condemn(&mut self, error: &StageError) {
+        if self.verdict.is_none() && self.phase != Phase::Quiet {
+            self.verdict = Some(Fault::new(error.kind(), error.message()));
+        }
+    }
+}
+
+fn quiet(function: &str) -> StageError {
+    StageError::State(format!("{function} may be called within process and on-end only"))
+}
+
+fn no_state(state: u32) -> StageError {
+    StageError::Malformed(format!("there is no state {state}"))
+}
+
+fn unknown_slot(slot: u32) -> StageError {
+    StageError::Malformed(format!("slot {slot} stands for no key"))
+}
+
+fn too_large(what: &str, bytes: usize, most: usize) -> StageError {
+    StageError::Limit(format!("{what} has {bytes} bytes, more than {most}"))
+}
+
+fn check_sizes(column: &BytesColumn, most: usize, what: &str) -> Result<(), StageError> {
+    if column.bytes() <= most {
+        return Ok(());
+    }
+    match column.iter().map(<[u8]>::len).max() {
+        Some(largest) if largest > most => Err(too_large(what, largest, most)),
+        _ => Ok(()),
+    }
+}
+
+fn refill<T: Copy>(to: &mut Vec<T>, from: &[T]) {
+    to.clear();
+    to.extend_from_slice(from);
+}

@@ -1,0 +1,409 @@
+//! Runs an operator's task: every call is a transaction, and records that make calls fail are isolated.
+//!
+//! Invariants: the table changes only when a call has returned well; after any fault the instance is replaced and the new one has seen no slot; the parts of a batch
+//! that is run in pieces commit in the order of their records.
+
+use std::sync::Arc;
+
+use super::{
+    CallTime, DeadLetter, Descriptor, Exchange, ExchangeLimits, Failure, Instance, InstanceLimits, Keying, LogLevel, OutputRule, Phase, Plugin, TaskInfo,
+    dead_letter::describe_record,
+};
+use crate::{
+    metrics::OperatorCounters,
+    state::{Delivery, KeyTable, SLOTS_DEFAULT, StoredValue},
+    stream::{Batch, BytesColumn, EventTime, Fault, FaultKind, Keys, schema::Schema},
+};
+
+/// After so many good calls, an operator whose batches were made smaller is given twice as large ones again.
+const CALLS_BEFORE_LARGER_BATCHES: u32 = 64;
+
+/// What becomes of records that fail (the job file's `on-error`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultPolicy {
+    /// The job fails.
+    Fail,
+    /// They are counted and left out.
+    Skip,
+    /// They go to a dead-letter sink.
+    DeadLetter,
+}
+
+/// What a task of an operator is made of.
+pub struct ExecutionSetup {
+    /// Which task.
+    pub info: TaskInfo,
+    /// The plugin.
+    pub plugin: Arc<dyn Plugin>,
+    /// The operator's configuration as JSON.
+    pub config: String,
+    /// What an instance may use up.
+    pub limits: InstanceLimits,
+    /// What a call may hand over.
+    pub exchange_limits: ExchangeLimits,
+    /// What becomes of records that fail.
+    pub policy: FaultPolicy,
+    /// Above so many faults in a minute of processing time, the job fails.
+    pub faults_per_minute: u32,
+    /// Somebody behind this operator looks at the keys of its records.
+    pub keys_wanted: bool,
+    /// Schema of the keys that arrive, for showing them.
+    pub key_schema: Option<Schema>,
+    /// The task's counters.
+    pub counters: Arc<OperatorCounters>,
+    /// Where log lines go.
+    pub log: Box<dyn FnMut(LogLevel, &str, &str) + Send>,
+}
+
+/// One task of an operator.
+pub struct Execution {
+    info: TaskInfo,
+    plugin: Arc<dyn Plugin>,
+    config: String,
+    limits: InstanceLimits,
+    policy: FaultPolicy,
+    keyed: bool,
+    schemas: (Option<Schema>, Schema),
+    keys_wanted: bool,
+    counters: Arc<OperatorCounters>,
+    instance: Box<dyn Instance>,
+    exchange: Box<Exchange>,
+    delivery: Delivery,
+    rate: FaultRate,
+    /// How many records a call is given at most; lowered by limit faults.
+    records_max: usize,
+    good_calls: u32,
+    /// Memory at which slots were last released.
+    memory_relieved_at: usize,
+    end_cursor: Option<usize>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Export {
+    Process,
+    OnEnd,
+}
+
+impl Execution {
+    /// Makes the first instance and opens it.
+    ///
+    /// # Errors
+    /// A fault in `open`, or no memory for an instance: the job fails.
+    pub fn new(setup: ExecutionSetup) -> Result<Self, Fault> {
+        let ExecutionSetup { info, plugin, config, limits, exchange_limits, policy, faults_per_minute, keys_wanted, key_schema, counters, log } = setup;
+        let descriptor = plugin.descriptor();
+        let table = KeyTable::new(stored_values(descriptor), SLOTS_DEFAULT);
+        let rules = descriptor.outputs.iter().map(|output| OutputRule {
+            sets_key: matches!(output.keying, Keying::Set(_)),
+            keys_wanted: keys_wanted && output.keying != Keying::Drop,
+        });
+        let mut exchange = Exchange::new(table, rules.collect(), exchange_limits, counters.named.clone(), log);
+        let input = &descriptor.inputs[0];
+        let (keyed, value_schema) = (input.key.is_some(), input.value.clone());
+        let instance = open(&*plugin, limits, &info, &config, &mut exchange)?;
+        Ok(Self {
+            records_max: info.batch.records,
+            keyed,
+            schemas: (key_schema, value_schema),
+            info,
+            plugin,
+            config,
+            limits,
+            policy,
+            keys_wanted,
+            counters,
+            instance,
+            exchange,
+            delivery: Delivery::default(),
+            rate: FaultRate::new(faults_per_minute),
+            good_calls: 0,
+            memory_relieved_at: 0,
+            end_cursor: Some(0),
+        })
+    }
+
+    /// Processes a batch. Results are appended to `out`, in order; dead letters to `dead`.
+    ///
+    /// # Errors
+    /// A fault that fails the job.
+    pub fn process(&mut self, batch: &Batch, time: CallTime, out: &mut Vec<Batch>, dead: &mut Batch) -> Result<(), Fault> {
+        self.counters.records_in.add(batch.len() as u64);
+        self.counters.batches_in.add(1);
+        self.run_in_parts(Export::Process, batch, time, out, dead)
+    }
+
+    /// Visits some of the keys that are to be visited at the end of the input. Returns whether there are more.
+    ///
+    /// # Errors
+    /// A fault that fails the job.
+    pub fn on_end(&mut self, time: CallTime, out: &mut Vec<Batch>, dead: &mut Batch) -> Result<bool, Fault> {
+        let Some(cursor) = self.end_cursor.filter(|_| self.plugin.descriptor().visits_at_end()) else { return Ok(false) };
+        let mut keys = Keys::default();
+        self.end_cursor = self.exchange.table.walk(cursor, self.info.batch.records, &mut keys);
+        if !keys.hashes.is_empty() {
+            let batch = Batch { values: BytesColumn::empty_strings(keys.hashes.len()), keys: Some(keys), timestamps: Vec::new() };
+            self.run_in_parts(Export::OnEnd, &batch, time, out, dead)?;
+        }
+        Ok(self.end_cursor.is_some())
+    }
+
+    /// The last call.
+    ///
+    /// # Errors
+    /// A fault that fails the job.
+    pub fn close(&mut self, time: CallTime) -> Result<(), Fault> {
+        self.exchange.begin(Phase::Quiet, false);
+        self.instance.close(time, &mut self.exchange).map_err(|fault| self.located(fault, "in close"))
+    }
+
+    /// Keys and bytes of the keyed state.
+    pub fn state_size(&self) -> (usize, usize) {
+        (self.exchange.table.len(), self.exchange.table.bytes())
+    }
+
+    fn run_in_parts(&mut self, export: Export, batch: &Batch, time: CallTime, out: &mut Vec<Batch>, dead: &mut Batch) -> Result<(), Fault> {
+        let mut parts = Vec::new();
+        push_pieces(&mut parts, 0, batch.len(), self.records_max);
+        while let Some((from, to)) = parts.pop() {
+            let result = if to - from == batch.len() { self.run(export, batch, time, out) } else { self.run(export, &batch.slice(from, to), time, out) };
+            match result {
+                Ok(failures) => {
+                    for failure in failures {
+                        let fault = Fault { index: Some(failure.index), ..Fault::new(FaultKind::FailedRecord, failure.message) };
+                        self.counters.faults.add(1);
+                        self.give_up(batch, from + failure.index as usize, fault, dead)?;
+                    }
+                    self.count_good_call();
+                }
+                Err(fault) if !fault.kind.is_guest() => return Err(fault),
+                Err(fault) => {
+                    self.counters.faults.add(1);
+                    self.replace_instance()?;
+                    let index = fault.index.map(|index| from + index as usize).filter(|index| (from..to).contains(index));
+                    if to - from == 1 {
+                        self.count_fault(time, &fault)?;
+                        self.give_up(batch, from, fault, dead)?;
+                    } else if fault.kind.is_limit() {
+                        self.count_fault(time, &fault)?;
+                        self.records_max = (to - from).div_ceil(2);
+                        self.good_calls = 0;
+                        let text = format!("{fault}; going on with batches of {} records", self.records_max);
+                        self.exchange.log(LogLevel::Warn, "fault", &text);
+                        push_pieces(&mut parts, from, to, self.records_max);
+                    } else if self.policy == FaultPolicy::Fail {
+                        let place = index.map_or_else(|| format!("in a batch of {} records", to - from), |index| self.place(batch, index));
+                        return Err(self.located(fault, &place));
+                    } else {
+                        self.count_fault(time, &fault)?;
+                        match index {
+                            Some(index) => parts.extend([(index + 1, to), (index, index + 1), (from, index)].into_iter().filter(|(from, to)| from < to)),
+                            None => push_pieces(&mut parts, from, to, (to - from).div_ceil(2)),
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One transaction.
+    fn run(&mut self, export: Export, batch: &Batch, time: CallTime, out: &mut Vec<Batch>) -> Result<Vec<Failure>, Fault> {
+        match (&batch.keys, self.keyed) {
+            (Some(keys), true) => self.exchange.table.resolve(keys, &mut self.delivery),
+            (None, true) => return Err(Fault::new(FaultKind::HostBug, format!("operator {} got records without keys", self.info.operator))),
+            (_, false) => self.delivery.clear(),
+        }
+        let called = match export {
+            Export::Process => {
+                self.exchange.begin(Phase::Records(batch.len()), !batch.timestamps.is_empty());
+                self.instance.process(&self.delivery, batch, time, &mut self.exchange)
+            }
+            Export::OnEnd => {
+                self.exchange.begin(Phase::End(batch.len()), false);
+                self.instance.on_end(&self.delivery, time, &mut self.exchange)
+            }
+        };
+        let checked = match (called, self.exchange.verdict()) {
+            (Ok(_), Some(fault)) => Err(fault),
+            (Ok(failures), None) => check_failures(failures, batch.len()),
+            // What the guest handed over before it failed says more than how it failed.
+            (Err(fault), verdict) => Err(match verdict {
+                Some(verdict) if fault.kind == FaultKind::GuestError => Fault { message: verdict.message, kind: verdict.kind, ..fault },
+                _ => fault,
+            }),
+        };
+        match checked {
+            Ok(failures) if failures.is_empty() || self.policy != FaultPolicy::Fail => {
+                self.apply(batch, out)?;
+                Ok(failures)
+            }
+            Ok(failures) => Ok(failures),
+            Err(fault) => {
+                self.exchange.discard();
+                Err(fault)
+            }
+        }
+    }
+
+    /// Makes true what the call staged.
+    fn apply(&mut self, batch: &Batch, out: &mut Vec<Batch>) -> Result<(), Fault> {
+        let (table, writes) = self.exchange.writes();
+        for write in writes {
+            let current = table.version(write.state).unwrap_or(1);
+            for (index, slot) in write.slots.iter().enumerate() {
+                let version = if write.versions.is_empty() { current } else { write.versions[index] };
+                table
+                    .set_value(*slot, write.state, version, write.value(index))
+                    .map_err(|error| Fault::new(FaultKind::HostBug, format!("slot {} was checked and is gone", error.0)))?;
+            }
+        }
+        let limits = self.info.batch;
+        for staged in self.exchange.outputs.drain(..) {
+            let keys = match (staged.keys, &batch.keys) {
+                (Some(column), _) => Some(Keys::hashed(column)),
+                (None, Some(keys)) if self.keys_wanted && !staged.src.is_empty() => Some(gather(keys, &staged.src)),
+                _ => None,
+            };
+            let timestamps = if staged.timestamps.is_empty() && !batch.timestamps.is_empty() && !staged.src.is_empty() {
+                staged.src.iter().map(|src| batch.timestamps[*src as usize]).collect()
+            } else {
+                staged.timestamps
+            };
+            let result = Batch { keys, values: staged.values, timestamps };
+            self.counters.records_out.add(result.len() as u64);
+            if result.len() <= limits.records && result.bytes() <= 2 * limits.bytes {
+                out.push(result);
+                continue;
+            }
+            let mut from = 0;
+            while from < result.len() {
+                let to = from + result.prefix_within(from, limits);
+                out.push(result.slice(from, to));
+                from = to;
+            }
+        }
+        self.relieve_memory();
+        Ok(())
+    }
+
+    /// At half of the memory cap the guest is made to forget half of what it keeps.
+    fn relieve_memory(&mut self) {
+        let bytes = self.instance.memory_bytes();
+        let table = &mut self.exchange.table;
+        if bytes > self.limits.memory_bytes_max / 2 && bytes > self.memory_relieved_at && table.slots_used() > self.info.batch.records {
+            self.memory_relieved_at = bytes;
+            table.lower_slots((table.slots_used() / 2).max(self.info.batch.records));
+        }
+    }
+
+    fn replace_instance(&mut self) -> Result<(), Fault> {
+        self.exchange.discard();
+        self.exchange.table.forget_slots();
+        self.memory_relieved_at = 0;
+        self.instance = open(&*self.plugin, self.limits, &self.info, &self.config, &mut self.exchange)?;
+        Ok(())
+    }
+
+    fn give_up(&mut self, batch: &Batch, index: usize, fault: Fault, dead: &mut Batch) -> Result<(), Fault> {
+        if self.policy == FaultPolicy::Fail {
+            let place = self.place(batch, index);
+            return Err(self.located(fault, &place));
+        }
+        self.counters.poisoned.add(1);
+        let place = self.place(batch, index);
+        self.exchange.log(LogLevel::Warn, "fault", &format!("gave up {place}: {fault}"));
+        if self.policy == FaultPolicy::DeadLetter {
+            let letter = DeadLetter::new(&self.info, &fault, batch, index, (self.schemas.0.as_ref(), &self.schemas.1));
+            dead.values.push(&letter.to_json());
+        }
+        Ok(())
+    }
+
+    fn place(&self, batch: &Batch, index: usize) -> String {
+        describe_record(batch, index, (self.schemas.0.as_ref(), &self.schemas.1))
+    }
+
+    fn located(&self, fault: Fault, place: &str) -> Fault {
+        Fault { message: format!("operator {}, task {}: {} ({place})", self.info.operator, self.info.task, fault.message), ..fault }
+    }
+
+    fn count_good_call(&mut self) {
+        if self.records_max < self.info.batch.records {
+            self.good_calls += 1;
+            if self.good_calls >= CALLS_BEFORE_LARGER_BATCHES {
+                self.good_calls = 0;
+                self.records_max = (self.records_max * 2).min(self.info.batch.records);
+            }
+        }
+    }
+
+    fn count_fault(&mut self, time: CallTime, fault: &Fault) -> Result<(), Fault> {
+        if self.rate.count(time.now) {
+            return Ok(());
+        }
+        let text = format!("more than {} faults in a minute (limits.faults-per-minute); the last one: {}", self.rate.per_minute, fault.message);
+        Err(self.located(Fault { message: text, ..fault.clone() }, "giving up"))
+    }
+}
+
+fn open(plugin: &dyn Plugin, limits: InstanceLimits, info: &TaskInfo, config: &str, exchange: &mut Box<Exchange>) -> Result<Box<dyn Instance>, Fault> {
+    exchange.begin(Phase::Quiet, false);
+    let mut instance = plugin.instantiate(limits, info)?;
+    instance
+        .open(config, info, exchange)
+        .map_err(|fault| Fault { message: format!("operator {}, task {}: {} (in open)", info.operator, info.task, fault.message), ..fault })?;
+    Ok(instance)
+}
+
+fn stored_values(descriptor: &Descriptor) -> Vec<StoredValue> {
+    descriptor.states.iter().map(|state| StoredValue { version: state.version, prefetch: state.prefetch, on_end: state.on_end }).collect()
+}
+
+fn check_failures(failures: Vec<Failure>, records: usize) -> Result<Vec<Failure>, Fault> {
+    let ascending = failures.windows(2).all(|pair| pair[0].index < pair[1].index);
+    if ascending && failures.last().is_none_or(|last| (last.index as usize) < records) {
+        return Ok(failures);
+    }
+    Err(Fault::new(FaultKind::MalformedColumns, "the failures it returned are not in ascending order or name records that were not there"))
+}
+
+/// Pushes `from..to` in pieces of at most `most`, so that popping gives them in order.
+fn push_pieces(parts: &mut Vec<(usize, usize)>, from: usize, to: usize, most: usize) {
+    let pieces = (from..to).step_by(most.max(1)).map(|start| (start, (start + most.max(1)).min(to)));
+    parts.extend(pieces.rev());
+}
+
+#[inline]
+fn gather(keys: &Keys, src: &[u32]) -> Keys {
+    if src.len() == keys.hashes.len() && src.iter().enumerate().fold(true, |same, (index, src)| same & (index as u32 == *src)) {
+        return keys.clone();
+    }
+    let mut gathered = Keys { column: BytesColumn::with_capacity(src.len(), src.len() * 8), hashes: Vec::with_capacity(src.len()) };
+    for src in src {
+        gathered.push(keys.column.get(*src as usize), keys.hashes[*src as usize]);
+    }
+    gathered
+}
+
+/// Counts faults by minutes of processing time.
+struct FaultRate {
+    per_minute: u32,
+    minute: i64,
+    count: u32,
+}
+
+impl FaultRate {
+    fn new(per_minute: u32) -> Self {
+        Self { per_minute, minute: i64::MIN, count: 0 }
+    }
+
+    /// Whether the rate still holds with this fault.
+    fn count(&mut self, now: EventTime) -> bool {
+        let minute = now.0.div_euclid(60_000);
+        if minute != self.minute {
+            (self.minute, self.count) = (minute, 0);
+        }
+        self.count += 1;
+        self.count <= self.per_minute
+    }
+}

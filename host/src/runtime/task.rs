@@ -1,0 +1,511 @@
+//! A task as a step function.
+//!
+//! A task is a tree of nodes: a source, or an operator or sink with its inputs at the root, and behind it what is chained. Batches go down the tree by plain calls; what leaves the
+//! task goes through edges. A step takes one element (or one read of a source), or one batch of work at the end of the input, and never blocks.
+//!
+//! Invariants: while an edge has elements that did not fit, the task takes no input; all results that an element triggers leave before the next is taken; at the end of a
+//! bounded input comes the last watermark, then for each operator in the order of the tree its visits and its close, then the end mark.
+
+use std::{
+    sync::{
+        Arc,
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{
+    Clock, Edge, Input,
+    channel::Ended,
+};
+use crate::{
+    connector::{ConnectorError, Read, SinkWriter, SourceReader},
+    dataflow::WatermarkTracker,
+    metrics::OperatorCounters,
+    operator::{CallTime, Execution},
+    stream::{Batch, BatchLimits, Element, EventTime, Fault, FaultKind},
+};
+
+/// What the job tells all its tasks.
+#[derive(Debug, Default)]
+pub struct Control {
+    /// Sources stop reading; what was read is processed to its end.
+    pub stop: AtomicBool,
+    /// Tasks end at once: one of them failed.
+    pub abort: AtomicBool,
+    /// The reader of a sink's results has gone.
+    pub closed: AtomicBool,
+    /// When the first record reached a sink.
+    pub first_result: OnceLock<Instant>,
+}
+
+/// Where the elements of a task come from.
+pub enum TaskHead {
+    /// It is a source.
+    Source(Box<dyn SourceReader>),
+    /// It has inputs, one per sending task.
+    Inputs(Vec<Input>),
+}
+
+/// What a node does with records.
+pub enum NodeKind {
+    /// Gives them on: the root of a source task.
+    Source,
+    /// Runs an operator.
+    Operator(Box<Execution>),
+    /// Writes them.
+    Sink(Option<Box<dyn SinkWriter>>),
+}
+
+/// Where a node's records go.
+pub enum Target {
+    /// To a node of the same task.
+    Chained(usize),
+    /// To other tasks.
+    Edge(Edge),
+}
+
+/// One source, operator or sink in a task.
+pub struct Node {
+    /// Its id in the job.
+    pub id: String,
+    /// What it does.
+    pub kind: NodeKind,
+    /// Where its results go; several get all of them.
+    pub targets: Vec<Target>,
+    /// Where its dead letters go.
+    pub dead_targets: Vec<Target>,
+    /// What it counts.
+    pub counters: Arc<OperatorCounters>,
+}
+
+/// What came of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// There may be more to do at once.
+    Worked,
+    /// There is no input; call again when woken, and at the latest after this time.
+    Idle(Duration),
+    /// An edge is full; call again when woken.
+    Blocked,
+    /// The task has ended.
+    Done,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// The end of the input: this node is next.
+    Ending(usize),
+    /// The job is being stopped: this node is next.
+    Stopping(usize),
+    /// What is pending has to leave.
+    Leaving,
+    Done,
+}
+
+/// How long a task without input sleeps at most. Whoever has something for it wakes it; this bounds what a lost wake would cost.
+const SLEEP_MAX: Duration = Duration::from_millis(100);
+
+/// One parallel instance of a chain of operators.
+pub struct Task {
+    name: String,
+    head: TaskHead,
+    nodes: Vec<Node>,
+    clock: Arc<dyn Clock>,
+    control: Arc<Control>,
+    limits: BatchLimits,
+    timeout: Duration,
+    phase: Phase,
+    watermark: WatermarkTracker,
+    /// The input that is asked next.
+    turn: usize,
+    /// What a source has read and not given on yet.
+    gathered: Batch,
+    gathered_since: Option<Duration>,
+    /// Some sink has records that a watcher can't see yet.
+    unflushed: bool,
+    scratch: Vec<Vec<Batch>>,
+}
+
+impl Task {
+    /// A task whose root is node 0. `source_keyed` says whether a source's records have keys.
+    pub fn new(
+        name: String,
+        head: TaskHead,
+        nodes: Vec<Node>,
+        source_keyed: bool,
+        (limits, timeout): (BatchLimits, Duration),
+        clock: Arc<dyn Clock>,
+        control: Arc<Control>,
+    ) -> Self {
+        let inputs = match &head {
+            TaskHead::Source(_) => 1,
+            TaskHead::Inputs(inputs) => inputs.len(),
+        };
+        Self {
+            name,
+            head,
+            nodes,
+            clock,
+            control,
+            limits,
+            timeout,
+            phase: Phase::Running,
+            watermark: WatermarkTracker::new(inputs),
+            turn: 0,
+            gathered: Batch::new(source_keyed),
+            gathered_since: None,
+            unflushed: false,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// The task's name: the ids of its nodes and its index.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The counters of its nodes.
+    pub fn counters(&self) -> impl Iterator<Item = &Arc<OperatorCounters>> {
+        self.nodes.iter().map(|node| &node.counters)
+    }
+
+    /// Does a little.
+    ///
+    /// # Errors
+    /// A fault that fails the job. The task is not called again.
+    pub fn step(&mut self) -> Result<Progress, Fault> {
+        if self.control.abort.load(Ordering::Relaxed) {
+            self.phase = Phase::Done;
+        }
+        if self.phase == Phase::Done {
+            return Ok(Progress::Done);
+        }
+        if !self.flush_pending() {
+            return Ok(Progress::Blocked);
+        }
+        match self.phase {
+            Phase::Running => {
+                let progress = match self.head {
+                    TaskHead::Source(_) => self.step_source()?,
+                    TaskHead::Inputs(_) => self.step_inputs()?,
+                };
+                self.flush_due();
+                if let Progress::Idle(wait) = progress {
+                    return self.idle(wait);
+                }
+                Ok(progress)
+            }
+            Phase::Ending(node) => self.step_ending(node),
+            Phase::Stopping(node) => self.step_stopping(node),
+            Phase::Leaving | Phase::Done => {
+                self.phase = Phase::Done;
+                Ok(Progress::Done)
+            }
+        }
+    }
+
+    fn step_source(&mut self) -> Result<Progress, Fault> {
+        let TaskHead::Source(reader) = &mut self.head else { unreachable!("called for sources only") };
+        let now = self.clock.elapsed();
+        if self.control.stop.load(Ordering::Relaxed) {
+            self.give_gathered()?;
+            self.phase = Phase::Stopping(0);
+            return Ok(Progress::Worked);
+        }
+        let began = Instant::now();
+        let read = reader.read(now, &mut self.gathered, self.limits).map_err(|error| external(&self.nodes[0].id, &error))?;
+        self.nodes[0].counters.busy_ns.add_time(began.elapsed());
+        let full = self.gathered.is_full(self.limits);
+        if !self.gathered.is_empty() && self.gathered_since.is_none() {
+            self.gathered_since = Some(now);
+        }
+        let due = self.gathered_since.map(|since| since + self.timeout);
+        if full || read == Read::End || due.is_some_and(|due| due <= now) {
+            self.give_gathered()?;
+        }
+        match read {
+            Read::More => Ok(Progress::Worked),
+            Read::Waiting(wait) => Ok(Progress::Idle(self.gathered_since.map_or(wait, |since| wait.min((since + self.timeout).saturating_sub(now))))),
+            Read::End => {
+                self.end_of_input()?;
+                Ok(Progress::Worked)
+            }
+        }
+    }
+
+    fn give_gathered(&mut self) -> Result<(), Fault> {
+        self.gathered_since = None;
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        let keyed = self.gathered.keys.is_some();
+        let batch = std::mem::replace(&mut self.gathered, Batch::new(keyed));
+        let counters = &self.nodes[0].counters;
+        counters.records_in.add(batch.len() as u64);
+        counters.records_out.add(batch.len() as u64);
+        counters.batches_in.add(1);
+        self.emit(0, batch)
+    }
+
+    fn step_inputs(&mut self) -> Result<Progress, Fault> {
+        let TaskHead::Inputs(inputs) = &mut self.head else { unreachable!("called for tasks with inputs only") };
+        for _ in 0..inputs.len() {
+            let index = self.turn;
+            self.turn = if index + 1 == inputs.len() { 0 } else { index + 1 };
+            let taken = inputs[index].take();
+            if taken.is_none() && inputs[index].ended == Some(Ended::Gone) {
+                // The sender failed and has said so itself; this task just has nothing more to do.
+                self.phase = Phase::Done;
+                return Ok(Progress::Done);
+            }
+            match taken {
+                None => {}
+                Some(Element::Batch(batch)) => {
+                    self.feed(0, batch)?;
+                    return Ok(Progress::Worked);
+                }
+                Some(Element::Watermark(watermark)) => {
+                    if let Some(watermark) = self.watermark.advance(index, watermark)
+                        && watermark != EventTime::MAX
+                    {
+                        self.broadcast(&Element::Watermark(watermark));
+                    }
+                    return Ok(Progress::Worked);
+                }
+                Some(Element::End | Element::Stop) => {
+                    let all = inputs.iter().all(|input| input.ended.is_some());
+                    if all && inputs.iter().any(|input| input.ended == Some(Ended::Stop)) {
+                        self.phase = Phase::Stopping(0);
+                    } else if all {
+                        self.end_of_input()?;
+                    }
+                    return Ok(Progress::Worked);
+                }
+            }
+        }
+        Ok(Progress::Idle(SLEEP_MAX))
+    }
+
+    /// The last watermark goes through before the end: nothing comes after it.
+    fn end_of_input(&mut self) -> Result<(), Fault> {
+        for input in 0..self.inputs() {
+            self.watermark.advance(input, EventTime::MAX);
+        }
+        self.broadcast(&Element::Watermark(EventTime::MAX));
+        self.phase = Phase::Ending(0);
+        Ok(())
+    }
+
+    fn inputs(&self) -> usize {
+        match &self.head {
+            TaskHead::Source(_) => 1,
+            TaskHead::Inputs(inputs) => inputs.len(),
+        }
+    }
+
+    fn step_ending(&mut self, index: usize) -> Result<Progress, Fault> {
+        let time = self.time();
+        let Some(node) = self.nodes.get_mut(index) else {
+            self.broadcast(&Element::End);
+            self.phase = Phase::Leaving;
+            return Ok(Progress::Worked);
+        };
+        match &mut node.kind {
+            NodeKind::Source => {}
+            NodeKind::Operator(execution) => {
+                let began = Instant::now();
+                let (mut out, mut dead) = (Vec::new(), Batch::new(false));
+                let more = execution.on_end(time, &mut out, &mut dead)?;
+                node.counters.busy_ns.add_time(began.elapsed());
+                self.give_results(index, &mut out, dead)?;
+                if more {
+                    return Ok(Progress::Worked);
+                }
+                self.close(index, time)?;
+            }
+            NodeKind::Sink(writer) => finish(&node.id, writer)?,
+        }
+        self.phase = Phase::Ending(index + 1);
+        Ok(Progress::Worked)
+    }
+
+    fn step_stopping(&mut self, index: usize) -> Result<Progress, Fault> {
+        let time = self.time();
+        let Some(node) = self.nodes.get_mut(index) else {
+            self.broadcast(&Element::Stop);
+            self.phase = Phase::Leaving;
+            return Ok(Progress::Worked);
+        };
+        match &mut node.kind {
+            NodeKind::Source => {}
+            NodeKind::Operator(_) => self.close(index, time)?,
+            NodeKind::Sink(writer) => finish(&node.id, writer)?,
+        }
+        self.phase = Phase::Stopping(index + 1);
+        Ok(Progress::Worked)
+    }
+
+    fn close(&mut self, index: usize, time: CallTime) -> Result<(), Fault> {
+        let node = &mut self.nodes[index];
+        let NodeKind::Operator(execution) = &mut node.kind else { return Ok(()) };
+        execution.close(time)?;
+        let (keys, bytes) = execution.state_size();
+        node.counters.named.counter("state-keys").set(keys as u64);
+        node.counters.named.counter("state-bytes").set(bytes as u64);
+        Ok(())
+    }
+
+    /// Gives a batch to a node.
+    fn feed(&mut self, index: usize, batch: Batch) -> Result<(), Fault> {
+        let time = self.time();
+        let began = Instant::now();
+        let node = &mut self.nodes[index];
+        match &mut node.kind {
+            NodeKind::Source => Ok(()),
+            NodeKind::Operator(execution) => {
+                let mut out = self.scratch.pop().unwrap_or_default();
+                let mut dead = Batch::new(false);
+                execution.process(&batch, time, &mut out, &mut dead)?;
+                node.counters.busy_ns.add_time(began.elapsed());
+                drop(batch);
+                self.give_results(index, &mut out, dead)?;
+                self.scratch.push(out);
+                Ok(())
+            }
+            NodeKind::Sink(writer) => {
+                let count = batch.len() as u64;
+                if self.control.first_result.get().is_none() {
+                    // Another task may have been first at the same time; either will do.
+                    let _ = self.control.first_result.set(began);
+                }
+                node.counters.records_in.add(count);
+                node.counters.batches_in.add(1);
+                if let Some(open) = writer {
+                    match open.write(&batch) {
+                        Ok(()) => node.counters.records_out.add(count),
+                        Err(ConnectorError::Closed) => {
+                            // Whoever watched has gone: nobody misses the rest, and the job ends quietly.
+                            *writer = None;
+                            self.control.closed.store(true, Ordering::Relaxed);
+                            self.control.stop.store(true, Ordering::Relaxed);
+                        }
+                        Err(error) => return Err(external(&node.id, &error)),
+                    }
+                }
+                self.unflushed = true;
+                node.counters.busy_ns.add_time(began.elapsed());
+                Ok(())
+            }
+        }
+    }
+
+    fn give_results(&mut self, index: usize, out: &mut Vec<Batch>, dead: Batch) -> Result<(), Fault> {
+        for batch in out.drain(..) {
+            self.emit(index, batch)?;
+        }
+        if !dead.is_empty() {
+            let mut targets = std::mem::take(&mut self.nodes[index].dead_targets);
+            let result = self.deliver(&mut targets, dead);
+            self.nodes[index].dead_targets = targets;
+            result?;
+        }
+        Ok(())
+    }
+
+    fn emit(&mut self, index: usize, batch: Batch) -> Result<(), Fault> {
+        let mut targets = std::mem::take(&mut self.nodes[index].targets);
+        let result = self.deliver(&mut targets, batch);
+        self.nodes[index].targets = targets;
+        result
+    }
+
+    fn deliver(&mut self, targets: &mut [Target], batch: Batch) -> Result<(), Fault> {
+        let Some((last, others)) = targets.split_last_mut() else { return Ok(()) };
+        for target in others {
+            self.deliver_to(target, batch.clone())?;
+        }
+        self.deliver_to(last, batch)
+    }
+
+    fn deliver_to(&mut self, target: &mut Target, batch: Batch) -> Result<(), Fault> {
+        match target {
+            Target::Chained(node) => self.feed(*node, batch),
+            Target::Edge(edge) => {
+                edge.send(batch, self.clock.elapsed());
+                Ok(())
+            }
+        }
+    }
+
+    fn edges(&mut self) -> impl Iterator<Item = &mut Edge> {
+        self.nodes.iter_mut().flat_map(|node| node.targets.iter_mut().chain(&mut node.dead_targets)).filter_map(|target| match target {
+            Target::Edge(edge) => Some(edge),
+            Target::Chained(_) => None,
+        })
+    }
+
+    fn broadcast(&mut self, mark: &Element) {
+        self.edges().for_each(|edge| edge.broadcast(mark));
+    }
+
+    fn flush_pending(&mut self) -> bool {
+        self.edges().fold(true, |all, edge| edge.flush_pending() && all)
+    }
+
+    fn flush_due(&mut self) {
+        let (now, timeout) = (self.clock.elapsed(), self.timeout);
+        for edge in self.edges() {
+            if edge.due(timeout).is_some_and(|due| due <= now) {
+                edge.flush_gathered();
+            }
+        }
+    }
+
+    /// Nothing is at hand: sinks show what they have, and the task sleeps until gathered records are due.
+    fn idle(&mut self, wait: Duration) -> Result<Progress, Fault> {
+        if std::mem::take(&mut self.unflushed) {
+            for node in &mut self.nodes {
+                if let NodeKind::Sink(Some(writer)) = &mut node.kind {
+                    match writer.flush() {
+                        Ok(()) => {}
+                        Err(ConnectorError::Closed) => {
+                            node.kind = NodeKind::Sink(None);
+                            self.control.closed.store(true, Ordering::Relaxed);
+                            self.control.stop.store(true, Ordering::Relaxed);
+                        }
+                        Err(error) => return Err(external(&node.id, &error)),
+                    }
+                }
+            }
+        }
+        let (now, timeout) = (self.clock.elapsed(), self.timeout);
+        let due = self.edges().filter_map(|edge| edge.due(timeout)).min();
+        Ok(Progress::Idle(due.map_or(wait, |due| wait.min(due.saturating_sub(now))).min(SLEEP_MAX)))
+    }
+
+    /// Whether an input has something to take.
+    pub(super) fn has_input(&self) -> bool {
+        match &self.head {
+            TaskHead::Source(_) => true,
+            TaskHead::Inputs(inputs) => inputs.iter().any(|input| !input.is_empty()),
+        }
+    }
+
+    fn time(&self) -> CallTime {
+        CallTime { now: self.clock.now(), watermark: self.watermark.current() }
+    }
+}
+
+fn finish(id: &str, writer: &mut Option<Box<dyn SinkWriter>>) -> Result<(), Fault> {
+    match writer.take().map(SinkWriter::finish) {
+        None | Some(Ok(()) | Err(ConnectorError::Closed)) => Ok(()),
+        Some(Err(error)) => Err(external(id, &error)),
+    }
+}
+
+fn external(id: &str, error: &ConnectorError) -> Fault {
+    Fault::new(FaultKind::External, format!("{id}: {error}"))
+}

@@ -1,0 +1,337 @@
+//! Entries of the slot table: a key and its point states, packed into blocks of bump-allocated chunks.
+//!
+//! ```text
+//! entry: guest slot u32 | key length u16 | units u16 | key | (version u16, length u16) for each state | the values, end to end
+//! ```
+//!
+//! All little-endian. `units` is the block's size in units of 16 bytes. Version 0 is "absent". A value longer than [`VALUE_INLINE_BYTES_MAX`] has the length `0xffff`
+//! and leaves 4 bytes in the block: its place in `large`. This layout lives in memory only and is stored nowhere.
+//!
+//! Blocks that are freed go to a list for their size and are used again for it. An entry with an 8-byte key and a 12-byte value takes 32 bytes.
+
+use super::memory_advice::{advise_huge_pages, prefetch};
+
+/// Values longer than this live outside of their entry.
+pub const VALUE_INLINE_BYTES_MAX: usize = 512;
+
+const UNIT: usize = 16;
+const HEADER: usize = 8;
+const CELL: usize = 4;
+const LARGE: u16 = u16::MAX;
+const LARGE_BYTES: usize = 4;
+/// 32 MiB: mostly whole huge pages; untouched parts cost nothing.
+const CHUNK_UNITS_LOG2: u32 = 21;
+const CHUNK_BYTES: usize = UNIT << CHUNK_UNITS_LOG2;
+/// The first chunk is smaller, so that a small job's memory stays small even where the allocator touches it.
+const FIRST_CHUNK_BYTES: usize = 1 << 20;
+
+/// Where an entry is: its number of units from the beginning. 0 is nowhere.
+pub(super) type EntryRef = u32;
+
+/// All entries of a table.
+pub(super) struct Arena {
+    states: usize,
+    chunks: Vec<Box<[u8]>>,
+    /// First unit that was never used.
+    next: u32,
+    /// Freed blocks, by size in units.
+    free: Vec<Vec<EntryRef>>,
+    large: Vec<Box<[u8]>>,
+    large_free: Vec<u32>,
+    large_bytes: usize,
+}
+
+#[inline]
+fn u16_at(block: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([block[at], block[at + 1]])
+}
+
+#[inline]
+fn u32_at(block: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]])
+}
+
+impl Arena {
+    pub(super) fn new(states: usize) -> Self {
+        // Unit 0 is nowhere.
+        Self { states, chunks: Vec::new(), next: 1, free: Vec::new(), large: Vec::new(), large_free: Vec::new(), large_bytes: 0 }
+    }
+
+    /// Bytes of memory in use by entries and by values outside of them.
+    pub(super) fn bytes(&self) -> usize {
+        self.next as usize * UNIT + self.large_bytes
+    }
+
+    #[inline]
+    fn block_of(&self, entry: EntryRef) -> &[u8] {
+        let at = (entry & ((1 << CHUNK_UNITS_LOG2) - 1)) as usize * UNIT;
+        &self.chunks[(entry >> CHUNK_UNITS_LOG2) as usize][at..]
+    }
+
+    #[inline]
+    fn block_mut(&mut self, entry: EntryRef) -> &mut [u8] {
+        let at = (entry & ((1 << CHUNK_UNITS_LOG2) - 1)) as usize * UNIT;
+        &mut self.chunks[(entry >> CHUNK_UNITS_LOG2) as usize][at..]
+    }
+
+    #[inline]
+    pub(super) fn prefetch(&self, entry: EntryRef) {
+        if let Some(chunk) = self.chunks.get((entry >> CHUNK_UNITS_LOG2) as usize) {
+            prefetch(chunk, (entry & ((1 << CHUNK_UNITS_LOG2) - 1)) as usize * UNIT);
+        }
+    }
+
+    fn allocate(&mut self, bytes: usize) -> EntryRef {
+        let units = bytes.div_ceil(UNIT);
+        if let Some(entry) = self.free.get_mut(units).and_then(Vec::pop) {
+            return entry;
+        }
+        let per_chunk = 1_u32 << CHUNK_UNITS_LOG2;
+        let room = per_chunk - (self.next & (per_chunk - 1));
+        if units as u32 > room && self.next & (per_chunk - 1) != 0 {
+            // What is left of the chunk is less than one entry: not worth keeping.
+            self.next += room;
+        }
+        let entry = self.next;
+        self.next = entry.checked_add(units as u32).expect("64 GiB of entries in one task are more than a machine that runs this has");
+        let end = (entry & (per_chunk - 1)) as usize * UNIT + units * UNIT;
+        self.make_room((entry >> CHUNK_UNITS_LOG2) as usize, end);
+        entry
+    }
+
+    fn make_room(&mut self, chunk: usize, end: usize) {
+        if self.chunks.len() <= chunk {
+            let bytes = if chunk == 0 { FIRST_CHUNK_BYTES } else { CHUNK_BYTES };
+            let memory = vec![0; bytes].into_boxed_slice();
+            advise_huge_pages(&memory);
+            self.chunks.push(memory);
+        } else if self.chunks[chunk].len() < end {
+            let mut memory = vec![0; CHUNK_BYTES].into_boxed_slice();
+            advise_huge_pages(&memory);
+            memory[..self.chunks[chunk].len()].copy_from_slice(&self.chunks[chunk]);
+            self.chunks[chunk] = memory;
+        }
+    }
+
+    fn release(&mut self, entry: EntryRef) {
+        let units = usize::from(u16_at(self.block_of(entry), 6));
+        if self.free.len() <= units {
+            self.free.resize_with(units + 1, Vec::new);
+        }
+        self.free[units].push(entry);
+    }
+
+    /// A new entry in which all states are absent.
+    pub(super) fn insert(&mut self, key: &[u8]) -> EntryRef {
+        let cells = HEADER + key.len();
+        // Room for one small value, so that the first write usually stays in place.
+        let bytes = (cells + self.states * (CELL + 8)).next_multiple_of(UNIT);
+        let entry = self.allocate(bytes);
+        let states = self.states;
+        let block = self.block_mut(entry);
+        block[0..4].copy_from_slice(&u32::MAX.to_le_bytes());
+        block[4..6].copy_from_slice(&(key.len() as u16).to_le_bytes());
+        block[6..8].copy_from_slice(&((bytes / UNIT) as u16).to_le_bytes());
+        block[HEADER..cells].copy_from_slice(key);
+        block[cells..cells + states * CELL].fill(0);
+        entry
+    }
+
+    /// Frees an entry and everything that belongs to it.
+    pub(super) fn remove(&mut self, entry: EntryRef) {
+        for state in 0..self.states {
+            self.free_large(entry, state);
+        }
+        self.release(entry);
+    }
+
+    #[inline]
+    pub(super) fn key(&self, entry: EntryRef) -> &[u8] {
+        let block = self.block_of(entry);
+        let len = usize::from(u16_at(block, 4));
+        &block[HEADER..HEADER + len]
+    }
+
+    #[inline]
+    pub(super) fn has_key(&self, entry: EntryRef, key: &[u8]) -> bool {
+        let block = self.block_of(entry);
+        let len = usize::from(u16_at(block, 4));
+        if len != key.len() {
+            return false;
+        }
+        let stored = &block[HEADER..HEADER + len];
+        // A call of `memcmp` costs more than comparing a short key.
+        match (stored.first_chunk::<8>(), key.first_chunk::<8>()) {
+            (Some(a), Some(b)) => {
+                u64::from_ne_bytes(*a) == u64::from_ne_bytes(*b)
+                    && match len {
+                        8 => true,
+                        9..=16 => stored.last_chunk::<8>() == key.last_chunk::<8>(),
+                        _ => stored[8..] == key[8..],
+                    }
+            }
+            _ => match (stored.first_chunk::<4>(), key.first_chunk::<4>()) {
+                (Some(a), Some(b)) => u32::from_ne_bytes(*a) == u32::from_ne_bytes(*b) && stored.last_chunk::<4>() == key.last_chunk::<4>(),
+                _ => stored.iter().zip(key).all(|(a, b)| a == b),
+            },
+        }
+    }
+
+    #[inline]
+    pub(super) fn slot(&self, entry: EntryRef) -> u32 {
+        u32_at(self.block_of(entry), 0)
+    }
+
+    #[inline]
+    pub(super) fn set_slot(&mut self, entry: EntryRef, slot: u32) {
+        self.block_mut(entry)[0..4].copy_from_slice(&slot.to_le_bytes());
+    }
+
+    /// Whether all states are absent.
+    pub(super) fn is_vacant(&self, entry: EntryRef) -> bool {
+        let block = self.block_of(entry);
+        let cells = HEADER + usize::from(u16_at(block, 4));
+        (0..self.states).all(|state| u16_at(block, cells + state * CELL) == 0)
+    }
+
+    /// Version and bytes of a value; version 0 is absent.
+    #[inline]
+    pub(super) fn value(&self, entry: EntryRef, state: usize) -> (u16, &[u8]) {
+        let block = self.block_of(entry);
+        let cells = HEADER + usize::from(u16_at(block, 4));
+        let mut start = cells + self.states * CELL;
+        for before in 0..state {
+            start += stored_len(u16_at(block, cells + before * CELL + 2));
+        }
+        let version = u16_at(block, cells + state * CELL);
+        let len = u16_at(block, cells + state * CELL + 2);
+        if len == LARGE {
+            return (version, &self.large[u32_at(block, start) as usize]);
+        }
+        (version, &block[start..start + usize::from(len)])
+    }
+
+    /// Writes a value. Returns where the entry is now: it moves when it has outgrown its block.
+    #[inline]
+    pub(super) fn set_value(&mut self, entry: EntryRef, state: usize, version: u16, value: &[u8]) -> EntryRef {
+        let states = self.states;
+        let block = self.block_mut(entry);
+        let cells = HEADER + usize::from(u16_at(block, 4));
+        let cell = cells + state * CELL;
+        let len = u16_at(block, cell + 2);
+        // The usual cases: the same length, or the last state and enough room.
+        if len != LARGE && value.len() <= VALUE_INLINE_BYTES_MAX {
+            let mut start = cells + states * CELL;
+            for before in 0..state {
+                start += stored_len(u16_at(block, cells + before * CELL + 2));
+            }
+            let capacity = usize::from(u16_at(block, 6)) * UNIT;
+            if value.len() == usize::from(len) || (state + 1 == states && start + value.len() <= capacity) {
+                block[cell..cell + 2].copy_from_slice(&version.to_le_bytes());
+                block[cell + 2..cell + 4].copy_from_slice(&(value.len() as u16).to_le_bytes());
+                copy_short(&mut block[start..start + value.len()], value);
+                return entry;
+            }
+        }
+        self.rewrite(entry, state, version, value)
+    }
+
+    #[cold]
+    fn rewrite(&mut self, entry: EntryRef, state: usize, version: u16, value: &[u8]) -> EntryRef {
+        self.free_large(entry, state);
+        let block = self.block_of(entry);
+        let key_len = usize::from(u16_at(block, 4));
+        let old_units = u16_at(block, 6);
+        let cells = HEADER + key_len;
+        let mut image = block[..cells + self.states * CELL].to_vec();
+        let mut start = image.len();
+        let mut handle = None;
+        for other in 0..self.states {
+            let len = u16_at(block, cells + other * CELL + 2);
+            let stored = stored_len(len);
+            if other == state {
+                image[cells + other * CELL..][..2].copy_from_slice(&version.to_le_bytes());
+                if value.len() <= VALUE_INLINE_BYTES_MAX {
+                    image[cells + other * CELL + 2..][..2].copy_from_slice(&(value.len() as u16).to_le_bytes());
+                    image.extend_from_slice(value);
+                } else {
+                    image[cells + other * CELL + 2..][..2].copy_from_slice(&LARGE.to_le_bytes());
+                    handle = Some(image.len());
+                    image.extend_from_slice(&[0; LARGE_BYTES]);
+                }
+            } else {
+                image.extend_from_slice(&block[start..start + stored]);
+            }
+            start += stored;
+        }
+        if let Some(at) = handle {
+            let large = self.insert_large(value);
+            image[at..at + LARGE_BYTES].copy_from_slice(&large.to_le_bytes());
+        }
+        let mut target = entry;
+        if image.len() > usize::from(old_units) * UNIT {
+            // An eighth more than needed: a value that grows byte by byte does not move at every write.
+            let bytes = (image.len() + image.len() / 8).next_multiple_of(UNIT);
+            target = self.allocate(bytes);
+            image[6..8].copy_from_slice(&((bytes / UNIT) as u16).to_le_bytes());
+            self.release(entry);
+        }
+        self.block_mut(target)[..image.len()].copy_from_slice(&image);
+        target
+    }
+
+    fn insert_large(&mut self, value: &[u8]) -> u32 {
+        self.large_bytes += value.len();
+        match self.large_free.pop() {
+            Some(free) => {
+                self.large[free as usize] = value.into();
+                free
+            }
+            None => {
+                self.large.push(value.into());
+                self.large.len() as u32 - 1
+            }
+        }
+    }
+
+    /// Gives back what a state keeps outside of its entry; the cell is then an empty absent value.
+    fn free_large(&mut self, entry: EntryRef, state: usize) {
+        let block = self.block_of(entry);
+        let cells = HEADER + usize::from(u16_at(block, 4));
+        if u16_at(block, cells + state * CELL + 2) != LARGE {
+            return;
+        }
+        let start = (0..state).fold(cells + self.states * CELL, |start, before| start + stored_len(u16_at(block, cells + before * CELL + 2)));
+        let handle = u32_at(block, start);
+        let value = std::mem::take(&mut self.large[handle as usize]);
+        self.large_bytes -= value.len();
+        self.large_free.push(handle);
+        // The cell keeps its 4 bytes as a value of length 4 that the caller overwrites or frees.
+        self.block_mut(entry)[cells + state * CELL + 2..][..2].copy_from_slice(&(LARGE_BYTES as u16).to_le_bytes());
+    }
+}
+
+#[inline]
+fn stored_len(len: u16) -> usize {
+    if len == LARGE { LARGE_BYTES } else { usize::from(len) }
+}
+
+/// Copies a value that is usually short without calling `memcpy`.
+#[inline]
+fn copy_short(to: &mut [u8], from: &[u8]) {
+    debug_assert_eq!(to.len(), from.len());
+    let len = from.len();
+    if let (8..=16, Some(head), Some(tail)) = (len, from.first_chunk::<8>(), from.last_chunk::<8>()) {
+        to[..8].copy_from_slice(head);
+        to[len - 8..].copy_from_slice(tail);
+    } else if let (4..8, Some(head), Some(tail)) = (len, from.first_chunk::<4>(), from.last_chunk::<4>()) {
+        to[..4].copy_from_slice(head);
+        to[len - 4..].copy_from_slice(tail);
+    } else if len < 4 {
+        for (to, from) in to.iter_mut().zip(from) {
+            *to = *from;
+        }
+    } else {
+        to.copy_from_slice(from);
+    }
+}

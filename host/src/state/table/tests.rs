@@ -1,0 +1,162 @@
+//! The table against a model: a `HashMap`, and a guest that believes what it is told.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use proptest::{collection::vec, prelude::*};
+
+use super::*;
+
+fn states() -> Vec<StoredValue> {
+    vec![StoredValue { version: 1, prefetch: true, on_end: true }, StoredValue { version: 3, prefetch: true, on_end: false }]
+}
+
+/// What a guest knows: key and values by slot, as they were delivered and as it wrote them.
+#[derive(Default)]
+struct Guest {
+    slots: HashMap<u32, (Vec<u8>, [Option<Vec<u8>>; 2])>,
+}
+
+impl Guest {
+    fn apply(&mut self, delivery: &Delivery) {
+        for slot in &delivery.released {
+            assert!(self.slots.remove(slot).is_some(), "only slots that are known are released");
+        }
+        for (index, slot) in delivery.fresh.iter().enumerate() {
+            let values = [0, 1].map(|state| {
+                let (number, column) = &delivery.prefetched[state];
+                assert_eq!(*number, state as u32);
+                let current = states()[state].version;
+                let (version, value) = column.get(index, current);
+                (version != 0).then(|| value.to_vec())
+            });
+            self.slots.insert(*slot, (delivery.fresh_keys.get(index).to_vec(), values));
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Keys of a batch; each record writes `value` bytes (none: clears) to a state.
+    Batch(Vec<(u16, u32, Option<u16>)>),
+    Forget,
+    Lower(usize),
+    Walk,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let record = (0_u16..400, 0_u32..2, proptest::option::weighted(0.7, prop_oneof![8 => 0_u16..40, 1 => 500_u16..700]));
+    let step = prop_oneof![
+        20 => vec(record, 1..120).prop_map(Step::Batch),
+        1 => Just(Step::Forget),
+        1 => (1_usize..64).prop_map(Step::Lower),
+        1 => Just(Step::Walk),
+    ];
+    vec(step, 1..40)
+}
+
+fn key(number: u16) -> Vec<u8> {
+    // All lengths around the special cases of comparing and copying.
+    let mut key = number.to_le_bytes().to_vec();
+    key.resize(2 + usize::from(number % 37), b'k');
+    key
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn the_table_agrees_with_a_map_and_its_guest(steps in steps(), slots_max in 1_usize..300) {
+        let mut table = KeyTable::new(states(), slots_max);
+        let mut delivery = Delivery::default();
+        let mut guest = Guest::default();
+        let mut model: BTreeMap<Vec<u8>, [Option<Vec<u8>>; 2]> = BTreeMap::new();
+        let (mut serial, mut walked_once) = (0_u8, false);
+        for step in steps {
+            match step {
+                Step::Batch(records) => {
+                    let keys = Keys::hashed(records.iter().map(|(number, ..)| key(*number)).collect());
+                    table.resolve(&keys, &mut delivery);
+                    guest.apply(&delivery);
+                    for ((number, state, len), slot) in records.into_iter().zip(&delivery.slots) {
+                        let key = key(number);
+                        let known = guest.slots.get_mut(slot).expect("a slot is delivered before it is used");
+                        prop_assert_eq!(&known.0, &key);
+                        let expected = model.get(&key).cloned().unwrap_or_default();
+                        prop_assert_eq!(&known.1, &expected);
+                        serial = serial.wrapping_add(1);
+                        let value = len.map(|len| vec![serial; usize::from(len)]);
+                        table.set_value(*slot, state, value.as_ref().map_or(0, |_| states()[state as usize].version), value.as_deref().unwrap_or_default()).unwrap();
+                        known.1[state as usize] = value.clone();
+                        model.entry(key).or_default()[state as usize] = value;
+                    }
+                }
+                Step::Forget => {
+                    table.forget_slots();
+                    guest = Guest::default();
+                }
+                Step::Lower(slots) => table.lower_slots(slots),
+                Step::Walk => {
+                    walked_once = true;
+                    let (mut visited, mut walked) = (HashSet::new(), Keys::default());
+                    let mut cursor = Some(0);
+                    while let Some(at) = cursor {
+                        cursor = table.walk(at, 7, &mut walked);
+                        table.resolve(&walked, &mut delivery);
+                        guest.apply(&delivery);
+                        for slot in &delivery.slots {
+                            let (key, values) = &guest.slots[slot];
+                            prop_assert_eq!(values, &model[key]);
+                            prop_assert!(visited.insert(key.clone()), "each key is visited once");
+                        }
+                    }
+                    let expected: HashSet<_> = model.iter().filter(|(_, values)| values[0].is_some()).map(|(key, _)| key.clone()).collect();
+                    prop_assert_eq!(visited, expected);
+                }
+            }
+            model.retain(|_, values| values.iter().any(Option::is_some));
+            // What is given up during a walk stays: a walk is the last thing that happens to a table.
+            prop_assert!(walked_once || table.len() <= model.len() + table.slots.len());
+        }
+    }
+}
+
+#[test]
+fn keys_of_one_task_do_not_cluster() {
+    let mut table = KeyTable::new(states(), 100_000);
+    let mut keys = Keys::default();
+    for number in 0_u64.. {
+        let key = number.to_le_bytes();
+        let hash = hash_key(&key);
+        // The first of eight tasks: an eighth of the key groups.
+        if hash % 128 < 16 {
+            keys.push(&key, hash);
+        }
+        if keys.hashes.len() == 40_000 {
+            break;
+        }
+    }
+    table.resolve(&keys, &mut Delivery::default());
+    let mask = table.buckets.len() - 1;
+    let probes: usize = table
+        .buckets
+        .iter()
+        .enumerate()
+        .filter(|(_, bucket)| **bucket != 0)
+        .map(|(at, bucket)| (at.wrapping_sub(((bucket >> 32) as u32 >> table.shift) as usize) & mask) + 1)
+        .sum();
+    assert!(probes < 40_000 * 2, "{} probes a key", probes as f64 / 40_000.0);
+}
+
+#[test]
+fn an_entry_costs_at_most_forty_bytes_beyond_key_and_value() {
+    let mut table = KeyTable::new(vec![StoredValue { version: 1, prefetch: true, on_end: false }], 1024);
+    let (count, mut delivery) = (700_000_u64, Delivery::default());
+    for first in (0..count).step_by(1000) {
+        let keys = Keys::hashed((first..first + 1000).map(u64::to_le_bytes).collect());
+        table.resolve(&keys, &mut delivery);
+        for slot in &delivery.slots {
+            table.set_value(*slot, 0, 1, &[7; 8]).unwrap();
+        }
+    }
+    let overhead = table.bytes() as f64 / count as f64 - 16.0;
+    assert!(overhead <= 40.0, "{overhead} bytes");
+}

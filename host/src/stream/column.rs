@@ -1,0 +1,197 @@
+//! Byte strings end to end, the shape in which keys and values travel.
+//!
+//! Invariant: `ends` never falls and its last value is the length of `data` (an empty column has no ends and no data). Columns that come from
+//! outside are checked once with [`BytesColumn::from_parts`]; everything behind that relies on it.
+
+use thiserror::Error;
+
+/// Byte strings end to end: string `i` is `data[ends[i - 1]..ends[i]]`, the first begins at 0.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct BytesColumn {
+    data: Vec<u8>,
+    ends: Vec<u32>,
+}
+
+/// Why two lists are not a column.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum ColumnError {
+    /// An end lies before the one that precedes it.
+    #[error("end {index} of the column ({end}) lies before the end that precedes it ({before})")]
+    Falling {
+        /// Which end.
+        index: usize,
+        /// Its value.
+        end: u32,
+        /// The value before it.
+        before: u32,
+    },
+    /// The last end is not the length of the data.
+    #[error("the last end of the column is {last}, but it holds {data} bytes")]
+    Length {
+        /// The last end, or 0 without one.
+        last: u32,
+        /// The length of the data in bytes.
+        data: usize,
+    },
+}
+
+impl BytesColumn {
+    /// An empty column with room for `rows` strings of `bytes` bytes in all.
+    pub fn with_capacity(rows: usize, bytes: usize) -> Self {
+        Self { data: Vec::with_capacity(bytes), ends: Vec::with_capacity(rows) }
+    }
+
+    /// A column of `rows` empty strings.
+    pub fn empty_strings(rows: usize) -> Self {
+        Self { data: Vec::new(), ends: vec![0; rows] }
+    }
+
+    /// Checks two lists from outside and makes a column of them.
+    ///
+    /// # Errors
+    /// [`ColumnError`] when the lists contradict each other.
+    pub fn from_parts(data: Vec<u8>, ends: Vec<u32>) -> Result<Self, ColumnError> {
+        check(&data, &ends)?;
+        Ok(Self { data, ends })
+    }
+
+    /// Copies two borrowed lists from outside into a column, after checking them.
+    ///
+    /// # Errors
+    /// [`ColumnError`] when the lists contradict each other.
+    pub fn from_slices(data: &[u8], ends: &[u32]) -> Result<Self, ColumnError> {
+        check(data, ends)?;
+        Ok(Self { data: data.to_vec(), ends: ends.to_vec() })
+    }
+
+    /// Number of strings.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there are no strings.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Length of all strings together, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.data.len()
+    }
+
+    /// All strings, end to end.
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// Where each string ends.
+    pub fn ends(&self) -> &[u32] {
+        &self.ends
+    }
+
+    /// String `index`.
+    ///
+    /// # Panics
+    /// When there is no string `index`.
+    #[inline]
+    pub fn get(&self, index: usize) -> &[u8] {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
+        &self.data[start..self.ends[index] as usize]
+    }
+
+    /// Appends a string. The column's data stays below 4 GiB because batches are bounded far below it.
+    #[inline]
+    pub fn push(&mut self, string: &[u8]) {
+        append_short(&mut self.data, string);
+        self.ends.push(self.data.len() as u32);
+    }
+
+    /// Appends strings `from..to` of another column.
+    pub fn extend_from(&mut self, other: &Self, from: usize, to: usize) {
+        if from >= to {
+            return;
+        }
+        let start = if from == 0 { 0 } else { other.ends[from - 1] };
+        let base = self.data.len() as u32;
+        self.data.extend_from_slice(&other.data[start as usize..other.ends[to - 1] as usize]);
+        self.ends.extend(other.ends[from..to].iter().map(|end| end - start + base));
+    }
+
+    /// Gives `writer` the data to append to, then ends the string there. What `writer` removes is gone: it must only append.
+    #[inline]
+    pub fn push_with(&mut self, writer: impl FnOnce(&mut Vec<u8>)) {
+        writer(&mut self.data);
+        self.ends.push(self.data.len() as u32);
+    }
+
+    /// Removes all strings and keeps the memory.
+    pub fn clear(&mut self) {
+        self.data.clear();
+        self.ends.clear();
+    }
+
+    /// Keeps the first `len` strings.
+    pub fn truncate(&mut self, len: usize) {
+        if len < self.ends.len() {
+            self.ends.truncate(len);
+            self.data.truncate(self.ends.last().map_or(0, |end| *end as usize));
+        }
+    }
+
+    /// The strings in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        (0..self.len()).map(|index| self.get(index))
+    }
+}
+
+impl std::fmt::Debug for BytesColumn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter().map(|s| String::from_utf8_lossy(s).into_owned())).finish()
+    }
+}
+
+impl<S: AsRef<[u8]>> FromIterator<S> for BytesColumn {
+    fn from_iter<I: IntoIterator<Item = S>>(strings: I) -> Self {
+        let mut column = Self::default();
+        for string in strings {
+            column.push(string.as_ref());
+        }
+        column
+    }
+}
+
+fn check(data: &[u8], ends: &[u32]) -> Result<(), ColumnError> {
+    // Without a branch per entry, so that it is vectorised: this runs over every column that a guest hands over.
+    let falls = ends.windows(2).fold(false, |falls, pair| falls | (pair[1] < pair[0]));
+    if falls {
+        let index = 1 + ends.windows(2).position(|pair| pair[1] < pair[0]).unwrap_or(0);
+        return Err(ColumnError::Falling { index, end: ends[index], before: ends[index - 1] });
+    }
+    let last = ends.last().copied().unwrap_or(0);
+    if last as usize != data.len() {
+        return Err(ColumnError::Length { last, data: data.len() });
+    }
+    Ok(())
+}
+
+/// Appends a string that is usually short. A call of `memcpy` with a length known only at run time costs more than the copying of a word; two
+/// overlapping copies of a fixed size do not call anything.
+#[inline]
+pub(crate) fn append_short(data: &mut Vec<u8>, string: &[u8]) {
+    let len = string.len();
+    if let (8..=16, Some(head), Some(tail)) = (len, string.first_chunk::<8>(), string.last_chunk::<8>()) {
+        let mut both = [0; 16];
+        both[..8].copy_from_slice(head);
+        both[len - 8..len].copy_from_slice(tail);
+        data.extend_from_slice(&both);
+        data.truncate(data.len() - (16 - len));
+    } else if let (4..8, Some(head), Some(tail)) = (len, string.first_chunk::<4>(), string.last_chunk::<4>()) {
+        let mut both = [0; 8];
+        both[..4].copy_from_slice(head);
+        both[len - 4..len].copy_from_slice(tail);
+        data.extend_from_slice(&both);
+        data.truncate(data.len() - (8 - len));
+    } else {
+        data.extend_from_slice(string);
+    }
+}

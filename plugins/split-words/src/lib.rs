@@ -1,0 +1,29 @@
+//! Splits lines into words, in lower case. The lesson: an operator without keys and state whose results get a key, so that the next one can be partitioned by it.
+
+mod split;
+
+use wasmill_sdk::prelude::*;
+
+pub use split::Splitter;
+
+/// Emits each word of a line as a key.
+#[derive(Default)]
+pub struct SplitWords {
+    splitter: Splitter,
+}
+
+impl Operator for SplitWords {
+    type Key<'a> = ();
+    type Input<'a> = &'a str;
+    type Output<'a> = Keyed<&'a str, ()>;
+
+    fn declare(_: &mut Declaration) -> Self {
+        Self::default()
+    }
+
+    fn process(&mut self, line: &str, ctx: &mut Context<Self>) -> Result<()> {
+        self.splitter.split(line, |word| ctx.emit(Keyed(word, ())))
+    }
+}
+
+export_operator!(SplitWords);
