@@ -174,3 +174,52 @@ impl KeyTable {
         self.arena = arena;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn insert(table: &mut KeyTable, slot: u32, key: &str) {
+        let ends = [key.len() as u32];
+        let keys = Strings::new("keys", key.as_bytes(), &ends).expect("one key");
+        table.insert::<&str>(&[slot], keys).expect("a small slot");
+    }
+
+    #[track_caller]
+    fn check(table: &KeyTable, slot: u32, expected: &str) {
+        assert!(matches!(table.get(slot), Key::Known(key) if key == expected.as_bytes()), "slot {slot}");
+    }
+
+    #[test]
+    fn the_arena_stays_small_while_keys_come_and_go() {
+        let mut table = KeyTable::default();
+        let key =
+            |slot: u32, round: u32| format!("{}{slot}-{round}", "long ".repeat((slot as usize + round as usize) % 7));
+        for round in 0..200 {
+            for slot in 0..100 {
+                if round % 3 == 1 {
+                    table.release(slot).expect("it is known");
+                    assert!(matches!(table.get(slot), Key::Unknown));
+                }
+                insert(&mut table, slot, &key(slot, round));
+            }
+            (0..100).for_each(|slot| check(&table, slot, &key(slot, round)));
+            assert!(table.arena.len() <= COMPACT_FROM + 100);
+        }
+        (0..100).for_each(|slot| table.release(slot).expect("it is known"));
+        assert_eq!(table.live, 0);
+        assert!(table.release(0).is_err());
+    }
+
+    #[test]
+    fn a_key_that_does_not_decode_is_bad() {
+        let mut table = KeyTable::default();
+        let keys = Strings::new("keys", b"\xFFok", &[1, 3]).expect("two keys");
+        table.insert::<&str>(&[0, 1], keys).expect("small slots");
+        assert!(matches!(table.get(0), Key::Bad));
+        check(&table, 1, "ok");
+        assert!(matches!(table.get(2), Key::Unknown));
+        insert(&mut table, 0, "good");
+        check(&table, 0, "good");
+    }
+}

@@ -93,9 +93,10 @@ impl<O: Operator> Runner<O> {
             let Self { operator, memory, .. } = this;
             // The whole column is checked at once; where that fails, each record for itself, so that only bad ones fail.
             if <O::Input<'_> as Decode<'_>>::TEXT && values.is_text() {
-                // SAFETY: the input's bytes are UTF-8 where its type says that they are text: the whole column was checked, and `index` is below `count`.
                 memory.run(&call, host, |index, ctx| {
-                    operator.process(unsafe { O::Input::decode_checked(values.get(index)) }?, ctx)
+                    // SAFETY: where the input is text, the column was checked as a whole, and so this string of it.
+                    let input = unsafe { O::Input::decode_checked(values.get(index)) }?;
+                    operator.process(input, ctx)
                 })
             } else {
                 memory.run(&call, host, |index, ctx| operator.process(O::Input::decode(values.get(index))?, ctx))

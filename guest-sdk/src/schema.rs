@@ -50,6 +50,36 @@ impl Encoding {
 /// );
 /// assert_eq!(<&str>::document(), r#"{"encoding":"text"}"#);
 /// ```
+///
+/// The derive understands `#[serde(rename)]`, `rename_all`, `rename_all_fields`, `skip` and `transparent`, and refuses what postcard can't do, such as `flatten`, `untagged`,
+/// `tag` and `skip_serializing_if`:
+///
+/// ```compile_fail
+/// # use wasmill_sdk::prelude::*;
+/// #[derive(Serialize, Schema)]
+/// struct Outer {
+///     #[serde(flatten)]
+///     inner: std::collections::BTreeMap<String, u64>,
+/// }
+/// ```
+///
+/// ```compile_fail
+/// # use wasmill_sdk::prelude::*;
+/// #[derive(Serialize, Schema)]
+/// #[serde(tag = "type")]
+/// enum Event {
+///     Bought { amount: u64 },
+/// }
+/// ```
+///
+/// ```compile_fail
+/// # use wasmill_sdk::prelude::*;
+/// #[derive(Serialize, Schema)]
+/// struct Sparse {
+///     #[serde(skip_serializing_if = "Option::is_none")]
+///     maybe: Option<u64>,
+/// }
+/// ```
 pub trait Schema {
     /// How a value is encoded where it is not part of another one.
     const ENCODING: Encoding = Encoding::Postcard;

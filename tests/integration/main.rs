@@ -1,1 +1,15 @@
-//! x
+//! The integration tests: whole jobs, run in this process or by the binary as a user types it.
+//!
+//! One binary, so that plugins are built and loaded once. What is tested in one room alone lies in that room.
+
+mod architecture;
+mod cli;
+mod dead_letters;
+mod determinism;
+mod golden;
+mod harness;
+mod misbehaving;
+mod properties;
+mod reference;
+mod stop;
+mod wit;

@@ -175,7 +175,7 @@ impl Exchange {
 
     /// An exchange for an instance that is being described: it may do nothing but log.
     pub fn idle() -> Box<Self> {
-        Self::new(KeyTable::new(Vec::new(), 1), Vec::new(), ExchangeLimits::default(), CounterSet::default(), Box::new(|_, _, _| {}))
+        Self::new(KeyTable::new(Vec::new(), 1, 1), Vec::new(), ExchangeLimits::default(), CounterSet::default(), Box::new(|_, _, _| {}))
     }
 
     /// Begins a call.
@@ -333,7 +333,7 @@ impl Exchange {
         if key.len() > self.limits.key_bytes_max {
             return Err(too_large("a key", key.len(), self.limits.key_bytes_max));
         }
-        Ok(self.table.slot_of(key))
+        self.table.slot_of(key).ok_or_else(|| StageError::Limit("the call asked for more slots than a batch may have records".into()))
     }
 
     /// Writes a log line.

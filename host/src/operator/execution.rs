@@ -92,7 +92,7 @@ impl Execution {
     pub fn new(setup: ExecutionSetup) -> Result<Self, Fault> {
         let ExecutionSetup { info, plugin, config, limits, exchange_limits, policy, faults_per_minute, keys_wanted, key_schema, counters, log } = setup;
         let descriptor = plugin.descriptor();
-        let table = KeyTable::new(stored_values(descriptor), SLOTS_DEFAULT);
+        let table = KeyTable::new(stored_values(descriptor), SLOTS_DEFAULT, info.batch.records);
         let rules = descriptor.outputs.iter().map(|output| OutputRule {
             sets_key: matches!(output.keying, Keying::Set(_)),
             keys_wanted: keys_wanted && output.keying != Keying::Drop,
@@ -290,9 +290,9 @@ impl Execution {
     fn relieve_memory(&mut self) {
         let bytes = self.instance.memory_bytes();
         let table = &mut self.exchange.table;
-        if bytes > self.limits.memory_bytes_max / 2 && bytes > self.memory_relieved_at && table.slots_used() > self.info.batch.records {
+        if bytes > self.limits.memory_bytes_max / 2 && bytes > self.memory_relieved_at {
             self.memory_relieved_at = bytes;
-            table.lower_slots((table.slots_used() / 2).max(self.info.batch.records));
+            table.lower_slots(table.slots_used().min(table.slots_max()) / 2);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Entries of the slot table: a key and its point states, packed into blocks of bump-allocated chunks.
 //!
 //! ```text
-//! entry: guest slot u32 | key length u16 | units u16 | key | (version u16, length u16) for each state | the values, end to end
+//! entry: admission u32 | key length u16 | units u16 | key | (version u16, length u16) for each state | the values, end to end
 //! ```
 //!
 //! All little-endian. `units` is the block's size in units of 16 bytes. Version 0 is "absent". A value longer than [`VALUE_INLINE_BYTES_MAX`] has the length `0xffff`
@@ -77,7 +77,12 @@ impl Arena {
     #[inline]
     pub(super) fn prefetch(&self, entry: EntryRef) {
         if let Some(chunk) = self.chunks.get((entry >> CHUNK_UNITS_LOG2) as usize) {
-            prefetch(chunk, (entry & ((1 << CHUNK_UNITS_LOG2) - 1)) as usize * UNIT);
+            let at = (entry & ((1 << CHUNK_UNITS_LOG2) - 1)) as usize * UNIT;
+            prefetch(chunk, at);
+            if entry & 3 == 3 {
+                // Only its first unit lies in this cache line.
+                prefetch(chunk, at + UNIT);
+            }
         }
     }
 
@@ -87,6 +92,11 @@ impl Arena {
             return entry;
         }
         let per_chunk = 1_u32 << CHUNK_UNITS_LOG2;
+        if units == 2 && self.next & 1 == 1 {
+            // The most usual size never straddles two cache lines. The unit is not lost.
+            self.free_block(self.next, 1);
+            self.next += 1;
+        }
         let room = per_chunk - (self.next & (per_chunk - 1));
         if units as u32 > room && self.next & (per_chunk - 1) != 0 {
             // What is left of the chunk is less than one entry: not worth keeping.
@@ -115,6 +125,10 @@ impl Arena {
 
     fn release(&mut self, entry: EntryRef) {
         let units = usize::from(u16_at(self.block_of(entry), 6));
+        self.free_block(entry, units);
+    }
+
+    fn free_block(&mut self, entry: EntryRef, units: usize) {
         if self.free.len() <= units {
             self.free.resize_with(units + 1, Vec::new);
         }
@@ -129,7 +143,7 @@ impl Arena {
         let entry = self.allocate(bytes);
         let states = self.states;
         let block = self.block_mut(entry);
-        block[0..4].copy_from_slice(&u32::MAX.to_le_bytes());
+        block[0..4].fill(0);
         block[4..6].copy_from_slice(&(key.len() as u16).to_le_bytes());
         block[6..8].copy_from_slice(&((bytes / UNIT) as u16).to_le_bytes());
         block[HEADER..cells].copy_from_slice(key);
@@ -152,39 +166,30 @@ impl Arena {
         &block[HEADER..HEADER + len]
     }
 
-    #[inline]
-    pub(super) fn has_key(&self, entry: EntryRef, key: &[u8]) -> bool {
+    /// The admission that an entry remembers, if the entry has this key.
+    #[inline(always)]
+    pub(super) fn admission_if_key(&self, entry: EntryRef, key: &[u8]) -> Option<u32> {
         let block = self.block_of(entry);
-        let len = usize::from(u16_at(block, 4));
-        if len != key.len() {
-            return false;
+        // Every entry has at least one unit: header and the first eight bytes of the key come in one load.
+        let head = block.first_chunk::<UNIT>()?;
+        let len = key.len();
+        if usize::from(u16::from_le_bytes([head[4], head[5]])) != len {
+            return None;
         }
-        let stored = &block[HEADER..HEADER + len];
+        let start = u64::from_le_bytes([head[8], head[9], head[10], head[11], head[12], head[13], head[14], head[15]]);
         // A call of `memcmp` costs more than comparing a short key.
-        match (stored.first_chunk::<8>(), key.first_chunk::<8>()) {
-            (Some(a), Some(b)) => {
-                u64::from_ne_bytes(*a) == u64::from_ne_bytes(*b)
-                    && match len {
-                        8 => true,
-                        9..=16 => stored.last_chunk::<8>() == key.last_chunk::<8>(),
-                        _ => stored[8..] == key[8..],
-                    }
-            }
-            _ => match (stored.first_chunk::<4>(), key.first_chunk::<4>()) {
-                (Some(a), Some(b)) => u32::from_ne_bytes(*a) == u32::from_ne_bytes(*b) && stored.last_chunk::<4>() == key.last_chunk::<4>(),
-                _ => stored.iter().zip(key).all(|(a, b)| a == b),
-            },
-        }
+        let same = match len {
+            0 => true,
+            1..=8 => start & (u64::MAX >> (64 - 8 * len)) == short_word(key),
+            9..=16 => key.first_chunk() == Some(&start.to_le_bytes()) && block[HEADER..HEADER + len].last_chunk::<8>() == key.last_chunk::<8>(),
+            _ => block[HEADER..HEADER + len] == *key,
+        };
+        same.then(|| u32::from_le_bytes([head[0], head[1], head[2], head[3]]))
     }
 
     #[inline]
-    pub(super) fn slot(&self, entry: EntryRef) -> u32 {
-        u32_at(self.block_of(entry), 0)
-    }
-
-    #[inline]
-    pub(super) fn set_slot(&mut self, entry: EntryRef, slot: u32) {
-        self.block_mut(entry)[0..4].copy_from_slice(&slot.to_le_bytes());
+    pub(super) fn set_admission(&mut self, entry: EntryRef, admission: u32) {
+        self.block_mut(entry)[0..4].copy_from_slice(&admission.to_le_bytes());
     }
 
     /// Whether all states are absent.
@@ -308,6 +313,21 @@ impl Arena {
         self.large_free.push(handle);
         // The cell keeps its 4 bytes as a value of length 4 that the caller overwrites or frees.
         self.block_mut(entry)[cells + state * CELL + 2..][..2].copy_from_slice(&(LARGE_BYTES as u16).to_le_bytes());
+    }
+}
+
+/// Up to eight bytes as a little-endian number.
+#[inline(always)]
+fn short_word(bytes: &[u8]) -> u64 {
+    let len = bytes.len();
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        return u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << (8 * (len - 4));
+    }
+    match *bytes {
+        [a] => u64::from(a),
+        [a, b] => u64::from(u16::from_le_bytes([a, b])),
+        [a, b, c] => u64::from(u32::from_le_bytes([a, b, c, 0])),
+        _ => 0,
     }
 }
 

@@ -6,11 +6,13 @@
 //!   growing scans this array alone and no entry is touched. A task's keys share low hash bits (they are its key groups), so the hash is remixed with one
 //!   multiplication first; otherwise the keys cluster.
 //! - *entries*: see the arena.
-//! - *slots*: which entry each guest slot stands for. A slot is resident while the entry and the slot name each other, so giving a slot to another key touches no entry
-//!   but the new one. The number of slots is bounded, because the guest keeps decoded values by slot: beyond it the slot assigned longest ago is given to
-//!   the new key (first in, first out, sparing slots that the current batch uses).
+//! - *slots*: a ring. Keys are admitted to slots in turn, admission `n` to slot `n` modulo the number of slots, and an entry remembers its admission. The number of slots
+//!   is bounded because the guest keeps decoded values by slot; a key whose slot was given away is admitted anew when it comes again. Whether an entry is resident mostly
+//!   follows from the age of its admission alone, without looking at the ring.
 //!
-//! Invariants: a slot that was delivered in a batch keeps its key until that batch has ended; an entry in which all states are absent lives no longer than its slot.
+//! Invariants: a slot that a batch uses keeps its key until that batch has ended, because a key counts as resident only while its slot is further from being given
+//! away than a batch can admit keys, and that is decided by the admissions at the batch's beginning; an entry in which all states are absent lives no longer than
+//! its slot.
 //!
 //! A batch is resolved in blocks: the buckets of the next block and the entries of this one are prefetched, so that misses overlap. At a million keys that
 //! halves the cost.
@@ -110,10 +112,19 @@ pub struct SlotError(pub u32);
 #[derive(Clone, Copy)]
 struct Slot {
     entry: EntryRef,
-    /// The last batch that used it.
-    stamp: u32,
     /// All states of its entry are absent.
-    vacant: bool,
+    vacancy: Vacancy,
+}
+
+impl Slot {
+    const FREE: Self = Self { entry: NOWHERE, vacancy: Vacancy::Taken };
+}
+
+/// Whether all states of an entry are absent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Vacancy {
+    Vacant,
+    Taken,
 }
 
 /// The keys and point states of one task.
@@ -124,13 +135,17 @@ pub struct KeyTable {
     /// 32 minus the logarithm of the number of buckets.
     shift: u32,
     len: usize,
+    /// As many as were used so far, at most `ring`.
     slots: Vec<Slot>,
-    slots_max: usize,
-    /// The slot that is given away next.
-    hand: usize,
-    free_slots: Vec<u32>,
+    /// The number of slots there may be, a power of two.
+    ring: usize,
+    /// How many keys a batch may admit at most.
+    batch_max: usize,
+    /// The next admission; wraps.
+    admissions: u32,
+    /// The next admission when the batch began.
+    admissions_at_start: u32,
     released: Vec<u32>,
-    stamp: u32,
     /// While the table is walked, entries stay where they are.
     walking: bool,
 }
@@ -146,8 +161,10 @@ fn bucket(tag: u32, entry: EntryRef) -> u64 {
 }
 
 impl KeyTable {
-    /// An empty table for these states.
-    pub fn new(states: Vec<StoredValue>, slots_max: usize) -> Self {
+    /// An empty table for these states, with at most about `slots_max` slots, for batches of at most `batch_records` records.
+    pub fn new(states: Vec<StoredValue>, slots_max: usize, batch_records: usize) -> Self {
+        // A batch, and as many keys again that the guest may ask for.
+        let batch_max = 2 * batch_records.max(1);
         Self {
             arena: Arena::new(states.len()),
             states,
@@ -155,11 +172,11 @@ impl KeyTable {
             shift: 26,
             len: 0,
             slots: Vec::new(),
-            slots_max: slots_max.max(1),
-            hand: 0,
-            free_slots: Vec::new(),
+            ring: slots_max.max(2 * batch_max).next_power_of_two(),
+            batch_max,
+            admissions: 0,
+            admissions_at_start: 0,
             released: Vec::new(),
-            stamp: 0,
             walking: false,
         }
     }
@@ -258,11 +275,15 @@ impl KeyTable {
         Ok(self.arena.key(self.entry(slot)?))
     }
 
-    /// The slot of a key that may be in no batch. The guest is not told its key and values by a delivery.
-    pub fn slot_of(&mut self, key: &[u8]) -> u32 {
+    /// The slot of a key that may be in no batch; none when the call has asked for as many as a batch may have. The guest is not told its key and values by a
+    /// delivery.
+    pub fn slot_of(&mut self, key: &[u8]) -> Option<u32> {
+        if self.admissions.wrapping_sub(self.admissions_at_start) as usize >= self.batch_max {
+            return None;
+        }
         self.reserve(1);
         let mut fresh = Vec::new();
-        self.slot_of_record(key, hash_key(key), NOWHERE, &mut fresh)
+        Some(self.slot_of_record(key, hash_key(key), NOWHERE, &mut fresh))
     }
 
     /// Writes a value; version 0 clears it.
@@ -277,7 +298,8 @@ impl KeyTable {
             self.relocate(entry, now_at);
             self.slots[slot as usize].entry = now_at;
         }
-        self.slots[slot as usize].vacant = version == 0 && self.arena.is_vacant(now_at);
+        let vacant = version == 0 && self.arena.is_vacant(now_at);
+        self.slots[slot as usize].vacancy = if vacant { Vacancy::Vacant } else { Vacancy::Taken };
         Ok(())
     }
 
@@ -287,28 +309,21 @@ impl KeyTable {
             self.give_up(slot);
         }
         self.slots.clear();
-        self.free_slots.clear();
         self.released.clear();
-        self.hand = 0;
     }
 
-    /// Lowers the number of slots; those above are released with the next delivery.
+    /// Lowers the number of slots to about `slots_max`, but not below what a batch needs. All slots are released with the next delivery.
     pub fn lower_slots(&mut self, slots_max: usize) {
-        self.slots_max = slots_max.max(1);
-        for slot in self.slots_max..self.slots.len() {
-            if self.slots[slot].entry != NOWHERE {
-                self.give_up(slot);
-                self.released.push(slot as u32);
-            }
-        }
-        self.slots.truncate(self.slots_max);
-        self.free_slots.retain(|slot| (*slot as usize) < slots_max);
-        self.hand = 0;
+        let used = self.slots.iter().enumerate().filter(|(_, slot)| slot.entry != NOWHERE).map(|(slot, _)| slot as u32);
+        let released: Vec<u32> = used.collect();
+        self.forget_slots();
+        self.released = released;
+        self.ring = slots_max.max(2 * self.batch_max).next_power_of_two();
     }
 
     /// How many slots there may be.
     pub fn slots_max(&self) -> usize {
-        self.slots_max
+        self.ring
     }
 
     /// How many slots the guest has been told of.
@@ -317,7 +332,8 @@ impl KeyTable {
     }
 
     fn begin(&mut self, records: usize, delivery: &mut Delivery) {
-        self.stamp = self.stamp.wrapping_add(1);
+        assert!(records <= self.batch_max, "a batch has no more records than the table was made for");
+        self.admissions_at_start = self.admissions;
         self.reserve(records);
         delivery.released.append(&mut self.released);
         if delivery.prefetched.is_empty() {
@@ -369,79 +385,83 @@ impl KeyTable {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn slot_of_record(&mut self, key: &[u8], hash: KeyHash, candidate: EntryRef, fresh: &mut Vec<u32>) -> u32 {
-        let entry = if candidate != NOWHERE && self.arena.has_key(candidate, key) { candidate } else { self.find_or_insert(key, hash) };
-        let slot = self.arena.slot(entry);
-        if let Some(resident) = self.slots.get_mut(slot as usize)
-            && resident.entry == entry
-        {
-            resident.stamp = self.stamp;
-            return slot;
+        let first = if candidate == NOWHERE { None } else { self.arena.admission_if_key(candidate, key) };
+        let (entry, admission) = match first {
+            Some(admission) => (candidate, Some(admission)),
+            None => self.find_or_insert(key, hash),
+        };
+        let Some(admission) = admission else { return self.admit(entry, Vacancy::Vacant, fresh) };
+        // Negative for those admitted in this batch.
+        let age = i64::from(self.admissions_at_start.wrapping_sub(admission) as i32);
+        let (ring, slot) = (self.ring as i64, admission & (self.ring as u32 - 1));
+        let mut vacancy = Vacancy::Taken;
+        if age <= ring {
+            // It has its slot still, unless all slots were given up since or the counter has wrapped.
+            if let Some(former) = self.slots.get_mut(slot as usize).filter(|former| former.entry == entry) {
+                if age < ring - self.batch_max as i64 {
+                    return slot;
+                }
+                // But not for long enough: it is given a new one.
+                vacancy = std::mem::replace(former, Slot::FREE).vacancy;
+            }
         }
-        self.admit(entry, fresh)
+        // Whoever lost its slot has a value, for a vacant entry lives no longer than its slot.
+        self.admit(entry, vacancy, fresh)
     }
 
-    fn find_or_insert(&mut self, key: &[u8], hash: KeyHash) -> EntryRef {
+    /// The entry of a key, and the admission that it remembers unless the entry is new.
+    #[inline]
+    fn find_or_insert(&mut self, key: &[u8], hash: KeyHash) -> (EntryRef, Option<u32>) {
         let tag = tag_of(hash);
         let mask = self.buckets.len() - 1;
         let mut at = (tag >> self.shift) as usize;
         loop {
             let found = self.buckets[at];
             if found == 0 {
-                let entry = self.arena.insert(key);
-                self.buckets[at] = bucket(tag, entry);
-                self.len += 1;
-                return entry;
+                return (self.insert(key, tag, at), None);
             }
-            if (found >> 32) as u32 == tag && self.arena.has_key(found as u32, key) {
-                return found as u32;
+            if (found >> 32) as u32 == tag
+                && let Some(admission) = self.arena.admission_if_key(found as u32, key)
+            {
+                return (found as u32, Some(admission));
             }
             at = (at + 1) & mask;
         }
     }
 
-    /// The slot of an entry, a new one unless it is resident.
-    fn admit(&mut self, entry: EntryRef, fresh: &mut Vec<u32>) -> u32 {
-        let slot = self.arena.slot(entry);
-        if let Some(resident) = self.slots.get_mut(slot as usize)
-            && resident.entry == entry
-        {
-            resident.stamp = self.stamp;
-            return slot;
-        }
-        let slot = self.next_slot();
-        self.slots[slot as usize] = Slot { entry, stamp: self.stamp, vacant: self.arena.is_vacant(entry) };
-        self.arena.set_slot(entry, slot);
-        fresh.push(slot);
-        slot
+    #[inline(never)]
+    fn insert(&mut self, key: &[u8], tag: u32, at: usize) -> EntryRef {
+        let entry = self.arena.insert(key);
+        self.buckets[at] = bucket(tag, entry);
+        self.len += 1;
+        entry
     }
 
+    /// Gives the next slot to an entry that is not resident.
     #[inline]
-    fn next_slot(&mut self) -> u32 {
-        if let Some(slot) = self.free_slots.pop() {
-            return slot;
+    fn admit(&mut self, entry: EntryRef, vacancy: Vacancy, fresh: &mut Vec<u32>) -> u32 {
+        let admission = self.admissions;
+        self.admissions = admission.wrapping_add(1);
+        let slot = admission as usize & (self.ring - 1);
+        if slot < self.slots.len() {
+            self.give_up(slot);
+        } else {
+            // Slots begin anywhere in the ring when it was emptied.
+            self.slots.resize(slot + 1, Slot::FREE);
         }
-        if self.slots.len() >= self.slots_max {
-            for _ in 0..self.slots.len() {
-                let slot = self.hand;
-                self.hand = if slot + 1 == self.slots.len() { 0 } else { slot + 1 };
-                if self.slots[slot].stamp != self.stamp {
-                    self.give_up(slot);
-                    return slot as u32;
-                }
-            }
-        }
-        // Below the bound; or this batch alone has more keys than there may be slots, and all of them are needed at once.
-        self.slots.push(Slot { entry: NOWHERE, stamp: 0, vacant: false });
-        self.slots.len() as u32 - 1
+        self.slots[slot] = Slot { entry, vacancy };
+        self.arena.set_admission(entry, admission);
+        fresh.push(slot as u32);
+        slot as u32
     }
 
     #[inline]
     fn give_up(&mut self, slot: usize) {
-        let Slot { entry, vacant, .. } = std::mem::replace(&mut self.slots[slot], Slot { entry: NOWHERE, stamp: 0, vacant: false });
-        if vacant && entry != NOWHERE && !self.walking {
-            self.remove(entry);
+        let former = std::mem::replace(&mut self.slots[slot], Slot::FREE);
+        if former.entry != NOWHERE && former.vacancy == Vacancy::Vacant && !self.walking {
+            self.remove(former.entry);
         }
     }
 

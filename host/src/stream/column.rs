@@ -178,20 +178,30 @@ fn check(data: &[u8], ends: &[u32]) -> Result<(), ColumnError> {
 /// overlapping copies of a fixed size do not call anything.
 #[inline]
 pub(crate) fn append_short(data: &mut Vec<u8>, string: &[u8]) {
-    let len = string.len();
-    if let (8..=16, Some(head), Some(tail)) = (len, string.first_chunk::<8>(), string.last_chunk::<8>()) {
-        let mut both = [0; 16];
-        both[..8].copy_from_slice(head);
-        both[len - 8..len].copy_from_slice(tail);
-        data.extend_from_slice(&both);
-        data.truncate(data.len() - (16 - len));
-    } else if let (4..8, Some(head), Some(tail)) = (len, string.first_chunk::<4>(), string.last_chunk::<4>()) {
-        let mut both = [0; 8];
-        both[..4].copy_from_slice(head);
-        both[len - 4..len].copy_from_slice(tail);
-        data.extend_from_slice(&both);
-        data.truncate(data.len() - (8 - len));
-    } else {
-        data.extend_from_slice(string);
+    let (start, len) = (data.len(), string.len());
+    match (len, string.first_chunk::<8>(), string.last_chunk::<8>()) {
+        (8, Some(all), _) => data.extend_from_slice(all),
+        (9..=16, Some(head), Some(tail)) => {
+            data.resize(start + 16, 0);
+            data[start..start + 8].copy_from_slice(head);
+            data[start + len - 8..start + len].copy_from_slice(tail);
+            data.truncate(start + len);
+        }
+        _ => match (len, string.first_chunk::<4>(), string.last_chunk::<4>()) {
+            (4..8, Some(head), Some(tail)) => {
+                data.resize(start + 8, 0);
+                data[start..start + 4].copy_from_slice(head);
+                data[start + len - 4..start + len].copy_from_slice(tail);
+                data.truncate(start + len);
+            }
+            (1..4, ..) => {
+                data.resize(start + 3, 0);
+                data[start] = string[0];
+                data[start + len / 2] = string[len / 2];
+                data[start + len - 1] = string[len - 1];
+                data.truncate(start + len);
+            }
+            _ => data.extend_from_slice(string),
+        },
     }
 }

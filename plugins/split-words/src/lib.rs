@@ -4,7 +4,7 @@ mod split;
 
 use wasmill_sdk::prelude::*;
 
-pub use split::Splitter;
+pub use split::{Splitter, Words};
 
 /// Emits each word of a line as a key.
 #[derive(Default)]
@@ -22,7 +22,10 @@ impl Operator for SplitWords {
     }
 
     fn process(&mut self, line: &str, ctx: &mut Context<Self>) -> Result<()> {
-        self.splitter.split(line, |word| ctx.emit(Keyed(word, ())))
+        for word in self.splitter.split(line) {
+            ctx.emit(Keyed(word, ()))?;
+        }
+        Ok(())
     }
 }
 

@@ -1,24 +1,23 @@
-//! Words of a line, in lower case, without an allocation per line or word.
+//! Words of a line, in lower case, without an allocation per word.
 //!
-//! By definition the result is that of
+//! By definition they are those of
 //! `line.to_lowercase().split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())`,
-//! and a property test holds it against that. Three ways lead there:
-//!
-//! - A line of ASCII is taken eight bytes at a time as one integer ("SIMD within a register"): three additions tell the letters and digits among them, and an `or` makes
-//!   them small. What is left is one bit for each byte, and words are found by counting zeros.
-//! - Other lines go character by character.
-//! - But `Σ` becomes `σ` or `ς` by what stands around it, so a line with a `Σ` takes the long way of the definition.
+//! and a property test holds them against that. The line in lower case gets a bit for each byte that
+//! belongs to a word; then words are found by counting zeros. A line of ASCII is taken eight bytes at
+//! a time as one integer ("SIMD within a register"): three additions tell the letters and digits among
+//! them, and an `or` makes them small. Other lines take the way of the definition.
 
 /// Splits lines. Keeps its buffers from line to line.
 #[derive(Default)]
 pub struct Splitter {
-    /// The line in lower case, of ASCII only; longer than the line where an earlier one was.
+    /// The line in lower case; longer where an earlier line was.
     lower: Vec<u8>,
     /// A bit for each byte of `lower`: it belongs to a word.
     masks: Vec<u64>,
-    /// The word that is being gathered.
-    word: String,
 }
+
+/// Bytes in a mask.
+const BLOCK: usize = 64;
 
 /// The same byte eight times.
 const fn eight(byte: u8) -> u64 {
@@ -28,10 +27,8 @@ const fn eight(byte: u8) -> u64 {
 /// The highest bit of each byte.
 const HIGH: u64 = eight(0x80);
 
-/// Bytes in a mask.
-const BLOCK: usize = 64;
-
-/// Sets the highest bit of each byte between `first` and `last`. All bytes are ASCII, so that no addition carries over.
+/// Sets the highest bit of each byte between `first` and `last`. All bytes are ASCII, so that no
+/// addition carries over.
 #[inline(always)]
 fn between(bytes: u64, first: u8, last: u8) -> u64 {
     bytes.wrapping_add(eight(0x80 - first)) & !bytes.wrapping_add(eight(0x7F - last))
@@ -48,38 +45,35 @@ fn classify(bytes: u64) -> (u64, u64) {
 }
 
 impl Splitter {
-    /// Calls `each` for every word, and stops at its first error.
-    ///
-    /// # Errors
-    /// Those of `each`.
+    /// The words of a line.
     #[inline]
-    pub fn split<E>(&mut self, line: &str, mut each: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
-        if self.read_ascii(line.as_bytes()) {
-            self.split_ascii(line.len(), each)
-        } else {
-            self.split_other(line, &mut each)
-        }
+    pub fn split(&mut self, line: &str) -> Words<'_> {
+        let length = match self.read_ascii(line.as_bytes()) {
+            true => line.len(),
+            false => self.read_any(line),
+        };
+        // SAFETY: the bytes are those of a `String`, or ASCII.
+        let text = unsafe { std::str::from_utf8_unchecked(&self.lower[..length]) };
+        let masks = self.masks[..=length.div_ceil(BLOCK)].iter();
+        Words { text, masks, edges: 0, carry: 0, behind: 0 }
     }
 
-    #[cold]
-    #[inline(never)]
-    fn split_other<E>(&mut self, line: &str, each: &mut dyn FnMut(&str) -> Result<(), E>) -> Result<(), E> {
-        if line.contains('Σ') {
-            line.to_lowercase().split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).try_for_each(each)
-        } else {
-            self.split_characters(line, each)
-        }
-    }
-
-    /// Fills `lower` and `masks`, unless there is something else than ASCII.
-    fn read_ascii(&mut self, line: &[u8]) -> bool {
-        let blocks = line.len().div_ceil(BLOCK);
-        if self.masks.len() < blocks {
-            self.masks.resize(blocks, 0);
+    /// Makes room for a line, and for a mask without words at its end.
+    fn prepare(&mut self, length: usize) {
+        let blocks = length.div_ceil(BLOCK);
+        if self.masks.len() <= blocks {
+            self.masks.resize(blocks + 1, 0);
             self.lower.resize(blocks * BLOCK, 0);
         }
+        self.masks[blocks] = 0;
+    }
+
+    /// Reads a line, unless there is something else than ASCII in it.
+    fn read_ascii(&mut self, line: &[u8]) -> bool {
+        self.prepare(line.len());
         let mut seen = 0;
-        for ((from, to), mask) in line.chunks(BLOCK).zip(self.lower.chunks_exact_mut(BLOCK)).zip(&mut self.masks) {
+        let blocks = self.lower.chunks_exact_mut(BLOCK).zip(&mut self.masks);
+        for (from, (to, mask)) in line.chunks(BLOCK).zip(blocks) {
             *mask = 0;
             let mut add = |index: usize, bytes: [u8; 8]| {
                 let bytes = u64::from_le_bytes(bytes);
@@ -99,44 +93,57 @@ impl Splitter {
         seen & HIGH == 0
     }
 
-    /// Finds the words of a line that was read. `each` is called in one place only, so that it is compiled into this loop.
-    #[inline(always)]
-    fn split_ascii<E>(&self, length: usize, mut each: impl FnMut(&str) -> Result<(), E>) -> Result<(), E> {
-        // SAFETY: `read_ascii` saw no byte of the line above 0x7F, and makes none.
-        let text = unsafe { std::str::from_utf8_unchecked(&self.lower[..length]) };
-        let mut start = None;
-        // One block more than there are, without a word in it: the last word ends there if not before.
-        for (block, mask) in self.masks[..length.div_ceil(BLOCK)].iter().chain(&[0]).enumerate() {
-            // A bit wherever a word begins, and one after each word, in turn.
-            let mut edges = mask ^ (mask << 1 | u64::from(start.is_some()));
-            while edges != 0 {
-                let at = block * BLOCK + edges.trailing_zeros() as usize;
-                edges &= edges - 1;
-                start = match start {
-                    None => Some(at),
-                    Some(start) => {
-                        each(&text[start..at])?;
-                        None
-                    }
-                };
+    /// Reads any line, and returns its length in lower case.
+    #[cold]
+    fn read_any(&mut self, line: &str) -> usize {
+        // All at once, because `Σ` becomes `σ` or `ς` by what stands around it.
+        let text = line.to_lowercase();
+        self.prepare(text.len());
+        self.lower[..text.len()].copy_from_slice(text.as_bytes());
+        self.masks[..=text.len().div_ceil(BLOCK)].fill(0);
+        for (start, character) in text.char_indices().filter(|(_, c)| c.is_alphanumeric()) {
+            for at in start..start + character.len_utf8() {
+                self.masks[at / BLOCK] |= 1 << (at % BLOCK);
             }
         }
-        Ok(())
+        text.len()
     }
+}
 
-    fn split_characters<E>(&mut self, line: &str, each: &mut dyn FnMut(&str) -> Result<(), E>) -> Result<(), E> {
-        self.word.clear();
-        for character in line.chars() {
-            // One character may become several, of which some are no letters: `İ` is `i` and a dot.
-            for lower in character.to_lowercase() {
-                if lower.is_alphanumeric() {
-                    self.word.push(lower);
-                } else if !self.word.is_empty() {
-                    each(&self.word)?;
-                    self.word.clear();
-                }
-            }
+/// The words of a line, in their order.
+pub struct Words<'a> {
+    text: &'a str,
+    masks: std::slice::Iter<'a, u64>,
+    /// A bit wherever a word begins, and one after each word, in turn.
+    edges: u64,
+    /// The last byte of the block before belongs to a word.
+    carry: u64,
+    /// Where the current block ends.
+    behind: usize,
+}
+
+impl Words<'_> {
+    #[inline(always)]
+    fn edge(&mut self) -> Option<usize> {
+        while self.edges == 0 {
+            let mask = self.masks.next()?;
+            self.edges = mask ^ (mask << 1 | self.carry);
+            self.carry = mask >> (BLOCK - 1);
+            self.behind += BLOCK;
         }
-        if self.word.is_empty() { Ok(()) } else { each(&self.word) }
+        let at = self.behind - BLOCK + self.edges.trailing_zeros() as usize;
+        self.edges &= self.edges - 1;
+        Some(at)
+    }
+}
+
+impl<'a> Iterator for Words<'a> {
+    type Item = &'a str;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<&'a str> {
+        let start = self.edge()?;
+        let end = self.edge()?;
+        self.text.get(start..end)
     }
 }

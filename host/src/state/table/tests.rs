@@ -65,7 +65,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
     fn the_table_agrees_with_a_map_and_its_guest(steps in steps(), slots_max in 1_usize..300) {
-        let mut table = KeyTable::new(states(), slots_max);
+        let mut table = KeyTable::new(states(), slots_max, 120);
         let mut delivery = Delivery::default();
         let mut guest = Guest::default();
         let mut model: BTreeMap<Vec<u8>, [Option<Vec<u8>>; 2]> = BTreeMap::new();
@@ -121,7 +121,7 @@ proptest! {
 
 #[test]
 fn keys_of_one_task_do_not_cluster() {
-    let mut table = KeyTable::new(states(), 100_000);
+    let mut table = KeyTable::new(states(), 100_000, 40_000);
     let mut keys = Keys::default();
     for number in 0_u64.. {
         let key = number.to_le_bytes();
@@ -148,7 +148,7 @@ fn keys_of_one_task_do_not_cluster() {
 
 #[test]
 fn an_entry_costs_at_most_forty_bytes_beyond_key_and_value() {
-    let mut table = KeyTable::new(vec![StoredValue { version: 1, prefetch: true, on_end: false }], 1024);
+    let mut table = KeyTable::new(vec![StoredValue { version: 1, prefetch: true, on_end: false }], 1024, 1000);
     let (count, mut delivery) = (700_000_u64, Delivery::default());
     for first in (0..count).step_by(1000) {
         let keys = Keys::hashed((first..first + 1000).map(u64::to_le_bytes).collect());

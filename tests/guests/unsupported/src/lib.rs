@@ -1,0 +1,67 @@
+//! An operator that uses functions of the WIT which this version of the host does not have: it has to be refused when it is loaded, by their names.
+
+wit_bindgen::generate!({ path: "../../../wit", world: "plugin" });
+
+use exports::wasmill::operator::operator::{Descriptor, Guest, Hooks, InputDescriptor, Keying, OutputDescriptor};
+use wasmill::operator::types::{
+    Batch, BytesColumn, Cells, Error, EventTime, Failure, Keys, TaskInfo, TimerBatch, TimerKind,
+};
+use wasmill::operator::{keyed_state, operator_state, timers};
+
+struct Unsupported;
+
+fn nothing() -> BytesColumn {
+    BytesColumn { data: Vec::new(), ends: Vec::new() }
+}
+
+impl Guest for Unsupported {
+    fn describe() -> Descriptor {
+        let bytes = || r#"{"encoding":"bytes"}"#.to_owned();
+        Descriptor {
+            name: "unsupported".to_owned(),
+            version: "0.1.0".to_owned(),
+            inputs: vec![InputDescriptor { name: "in".to_owned(), key: Some(bytes()), value: bytes() }],
+            outputs: vec![OutputDescriptor { name: "out".to_owned(), keying: Keying::Keep, value: bytes() }],
+            states: Vec::new(),
+            hooks: Hooks::empty(),
+        }
+    }
+
+    fn open(_: String, _: TaskInfo) -> Result<(), Error> {
+        operator_state::get_list(0).map(|_| ())
+    }
+
+    fn process(batch: Batch) -> Result<Vec<Failure>, Error> {
+        timers::register(TimerKind::EventTime, &batch.slots, &nothing(), &batch.timestamps)?;
+        let cells = Cells { slots: batch.slots, namespaces: nothing(), map_keys: nothing() };
+        keyed_state::append_many(0, &cells, &batch.values)?;
+        keyed_state::MapState::new(0).clear(0)?;
+        Ok(Vec::new())
+    }
+
+    fn on_timers(_: TimerBatch) -> Result<Vec<Failure>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn on_watermark(_: EventTime) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn on_end(_: Keys, _: Vec<u32>) -> Result<Vec<Failure>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn snapshot() -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn migrate(_: u32, _: u16, values: BytesColumn) -> Result<BytesColumn, Error> {
+        Ok(values)
+    }
+
+    fn close() -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+export!(Unsupported);

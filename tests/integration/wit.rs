@@ -1,0 +1,195 @@
+//! The WIT package: a guest without the SDK does with it what it says, and what this version does not do is refused when a plugin is loaded.
+
+use std::{
+    fs,
+    path::PathBuf,
+    sync::OnceLock,
+};
+
+use wasmill::{
+    job::{Executor, builder::Builder},
+    operator::{Descriptor, Hooks, InputDescriptor, Keying, OutputDescriptor, Plugin, StateDescriptor, StateKind},
+    stream::{hash_key, key_group, schema::Schema, task_of_key_group},
+    wasm::{LoadError, WasmPlugin},
+};
+
+use crate::{
+    harness::{Job, assert_same, cache, root, with_loader},
+    reference,
+};
+
+const RECORDS: u64 = 2_000;
+const KEYS: u64 = 25;
+/// How far the key that `raw` mirrors a record's key to is from it.
+const MIRRORED: u64 = 1_000;
+
+/// The component of a crate in `guests/`, built once per process.
+fn component(name: &str) -> PathBuf {
+    static BUILT: OnceLock<Builder> = OnceLock::new();
+    let builder = BUILT.get_or_init(|| Builder::new(cache().join("builds")));
+    let built = builder.build(&root().join("tests/guests").join(name), &mut |line| eprintln!("{line}"));
+    built.unwrap_or_else(|error| panic!("the guest {name} is not built: {error}")).component
+}
+
+fn load(component: &[u8]) -> Result<WasmPlugin, LoadError> {
+    with_loader(|loader| WasmPlugin::load(loader.engine(), component))
+}
+
+fn raw(config: &str) -> Job {
+    let text = format!(
+        r#"
+        name = "raw"
+        [[source]]
+        id    = "numbers"
+        type  = "datagen"
+        count = {RECORDS}
+        keys  = {KEYS}
+        [[operator]]
+        id     = "count"
+        plugin = "{}"
+        inputs = ["numbers"]
+        config = {{ {config} }}
+        [[sink]]
+        id     = "counts"
+        type   = "stdout"
+        inputs = ["count"]
+        "#,
+        component("raw").display()
+    );
+    Job::of_text(&text).into_files("counts").set("source.numbers.parallelism", 1)
+}
+
+/// Counts and sums of each key, and the mirrored keys that belong to the same task.
+fn expected(parallelism: u32) -> Vec<String> {
+    let task = |key: u64| task_of_key_group(key_group(hash_key(&key.to_le_bytes()), 128), parallelism, 128);
+    let mut state = vec![(0, 0); KEYS as usize];
+    let mut lines = Vec::new();
+    for (key, value) in reference::numbers(RECORDS, KEYS) {
+        let (count, sum) = &mut state[key as usize];
+        (*count, *sum) = (*count + 1, *sum + value);
+        lines.push(format!(r#"{{"key":{key},"count":{count},"sum":{sum}}}"#));
+    }
+    for (key, (count, _)) in (0..).zip(&state) {
+        if task(key) == task(key + MIRRORED) {
+            lines.push(format!(r#"{{"mirror":{},"count":{count}}}"#, key + MIRRORED));
+        }
+    }
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+fn plain_resources_are_enough_for_a_guest_without_the_sdk() {
+    for parallelism in [1, 4] {
+        for records in [1, 7, 1024] {
+            for executor in [Executor::Threads, Executor::Seeded(9)] {
+                let ran = raw("").set("parallelism", parallelism).set("batch.records", records).on(executor).run();
+                let what = format!("{parallelism} tasks, batches of {records}, {executor:?}");
+                assert_same(&ran.lines("counts"), &expected(parallelism), &what);
+                let mirrored = ran.lines("counts").iter().filter(|line| line.contains("mirror")).count();
+                assert_eq!(ran.operator("count").metrics["state-keys"], KEYS + mirrored as u64, "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_guest_without_the_sdk_does_wrong_is_a_fault_of_its_own() {
+    for (mode, message) in [
+        ("wrong-kind", "state 0 is not a reducing state of the descriptor"),
+        ("wrong-state", "state 9 is not a value state of the descriptor"),
+        ("unknown-slot", "slot 9999999 stands for no key"),
+        ("cells", "cells with a namespace or a map key are not supported by this version"),
+        ("state-in-open", "may be called within process and on-end only"),
+    ] {
+        let failed = raw(&format!("mode = \"{mode}\"")).run_failing();
+        assert!(failed.starts_with("operator count, task 0: ") && failed.contains(message), "{mode}: {failed}");
+    }
+}
+
+#[test]
+fn a_plugin_that_imports_what_there_is_not_is_refused_by_name() {
+    let bytes = fs::read(component("unsupported")).expect("a component");
+    let refusal = load(&bytes).err().expect("it is refused").to_string();
+    let expected = "it asks for keyed-state (map-state, [constructor]map-state, [method]map-state.clear, append-many), which this version does not support; \
+                    it asks for operator-state (get-list), which this version does not support; \
+                    it asks for timers (register), which this version does not support";
+    assert_eq!(refusal, expected);
+}
+
+#[test]
+fn what_is_no_component_is_refused() {
+    for (bytes, message) in [
+        (&b"\0asm\x01\0\0\0"[..], "it is not a WebAssembly component: it is a core module; build it for wasm32-wasip2"),
+        (b"\0asm\x0d\0\x01\0", "it does not fit wasmill:operator@0.1.0: it does not export wasmill:operator/operator@0.1.0"),
+        (b"", "it is not a WebAssembly component: "),
+        (b"MZ", "it is not a WebAssembly component: "),
+    ] {
+        let refusal = load(bytes).err().expect("it is refused").to_string();
+        assert!(refusal.starts_with(message), "{refusal}");
+    }
+}
+
+#[test]
+fn a_plugin_describes_itself() {
+    let plugin = load(&fs::read(component("raw")).expect("a component")).expect("it is loaded");
+    let descriptor = plugin.descriptor();
+    assert_eq!((descriptor.name.as_str(), descriptor.version.as_str()), ("raw", "0.0.7"));
+    let states: Vec<_> = descriptor.states.iter().map(|state| (state.name.as_str(), state.kind, state.on_end)).collect();
+    assert_eq!(states, [("count", StateKind::Value, false), ("mirror", StateKind::Value, true), ("sum", StateKind::Reducing, false)]);
+    assert_eq!(descriptor.inputs[0].key, Some(Schema::u64()));
+    assert_eq!(plugin.digest().len(), 64);
+    assert!(plugin.imports().iter().any(|name| name == "wasmill:operator/keyed-state@0.1.0"), "{:?}", plugin.imports());
+}
+
+fn state(name: &str, kind: StateKind) -> StateDescriptor {
+    let name = name.to_owned();
+    StateDescriptor { name, kind, version: 1, schema: Schema::u64(), migrates_from: vec![], ttl_ms: None, prefetch: true, on_end: false }
+}
+
+fn output(name: &str) -> OutputDescriptor {
+    OutputDescriptor { name: name.to_owned(), keying: Keying::Keep, value: Schema::u64() }
+}
+
+fn descriptor() -> Descriptor {
+    Descriptor {
+        name: "test".to_owned(),
+        version: "1".to_owned(),
+        inputs: vec![InputDescriptor { name: "in".to_owned(), key: Some(Schema::u64()), value: Schema::u64() }],
+        outputs: vec![output("out")],
+        states: vec![state("count", StateKind::Value)],
+        hooks: Hooks::default(),
+    }
+}
+
+#[track_caller]
+fn refused(change: impl FnOnce(&mut Descriptor), expected: &[&str]) {
+    let mut descriptor = descriptor();
+    change(&mut descriptor);
+    assert_eq!(descriptor.refusals(), expected);
+}
+
+#[test]
+fn a_descriptor_that_asks_for_what_there_is_not_is_refused_with_everything_at_once() {
+    refused(|_| {}, &[]);
+    refused(|it| it.inputs.clear(), &[
+        "asks for no input, which this version does not support",
+        "declares keyed state, but its input has no key",
+    ]);
+    refused(|it| it.inputs.push(it.inputs[0].clone()), &["asks for 2 inputs, which this version does not support"]);
+    refused(|it| it.outputs.extend([output("late"), output("odd")]), &[
+        "asks for side outputs (late, odd), which this version does not support",
+    ]);
+    refused(|it| it.states.push(state("items", StateKind::KeyedMap)), &[
+        "asks for keyed map state (items), which this version does not support",
+    ]);
+    refused(|it| it.states[0].ttl_ms = Some(1), &["asks for a time to live (state count), which this version does not support"]);
+    refused(|it| it.hooks = Hooks { on_watermark: true, on_timers: true, snapshot: true }, &[
+        "asks for the hook on-watermark, which this version does not support",
+        "asks for the hook on-timers, which this version does not support",
+        "asks for the hook snapshot, which this version does not support",
+    ]);
+    refused(|it| it.states[0].version = 0, &["declares state count with schema version 0; versions begin at 1"]);
+    refused(|it| it.states.push(it.states[0].clone()), &["declares two states named count"]);
+    refused(|it| it.inputs[0].key = None, &["declares keyed state, but its input has no key"]);
+}
