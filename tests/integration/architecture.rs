@@ -28,7 +28,10 @@ const FLOORS: [(&str, u32); 13] = [
 /// The files of the source tree, with their paths from the repository's root.
 fn sources(folders: &[&str]) -> Vec<(PathBuf, String)> {
     fn collect(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
-        let mut entries: Vec<_> = fs::read_dir(folder).expect("a folder can be listed").map(|entry| entry.expect("an entry").path()).collect();
+        let mut entries: Vec<_> = fs::read_dir(folder)
+            .expect("a folder can be listed")
+            .map(|entry| entry.expect("an entry").path())
+            .collect();
         entries.sort();
         for path in entries {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -66,7 +69,7 @@ fn rooms_named(code: &str) -> BTreeSet<String> {
         let rest = code[at + path.len()..].trim_start();
         match rest.strip_prefix('{') {
             Some(group) => rooms.extend(heads_of_group(group)),
-            None => rooms.insert(identifier(rest)).then_some(()).unwrap_or_default(),
+            None => rooms.extend([identifier(rest)]),
         }
     }
     rooms.remove("");
@@ -109,7 +112,8 @@ fn imports_point_down() {
     let mut wrong = Vec::new();
     for (path, text) in sources(&["host/src"]) {
         let inner = path.strip_prefix("host/src").expect("below host/src");
-        let room = inner.components().next().map(|part| part.as_os_str().to_string_lossy().into_owned()).unwrap_or_default();
+        let room =
+            inner.components().next().map(|part| part.as_os_str().to_string_lossy().into_owned()).unwrap_or_default();
         if matches!(room.as_str(), "lib.rs" | "main.rs") {
             continue;
         }
@@ -121,7 +125,11 @@ fn imports_point_down() {
         for other in rooms_named(&code(&text)) {
             let allowed = other == room || floor(&other).is_some_and(|other| other < own);
             if !allowed {
-                wrong.push(format!("{}: {room} (floor {own}) names {other} (floor {:?})", path.display(), floor(&other)));
+                wrong.push(format!(
+                    "{}: {room} (floor {own}) names {other} (floor {:?})",
+                    path.display(),
+                    floor(&other)
+                ));
             }
         }
     }
@@ -130,24 +138,24 @@ fn imports_point_down() {
 
 #[test]
 fn the_library_holds_rooms_only_and_main_starts_the_command_line() {
-    let text = fs::read_to_string(root().join("host/src/lib.rs")).expect("lib.rs");
-    for module in code(&text).match_indices("pub mod ").map(|(at, start)| identifier(&text_after(&text, at, start))) {
+    let words_after = |file: &str, start: &str| -> BTreeSet<String> {
+        let text = code(&fs::read_to_string(root().join(file)).expect("a source"));
+        text.match_indices(start).map(|(at, start)| identifier(&text[at + start.len()..])).collect()
+    };
+    for module in words_after("host/src/lib.rs", "mod ") {
         assert!(floor(&module).is_some(), "lib.rs: the room {module} is on no floor");
     }
-    let main = code(&fs::read_to_string(root().join("host/src/main.rs")).expect("main.rs"));
-    let named: BTreeSet<_> = main.match_indices("wasmill::").map(|(at, start)| identifier(&main[at + start.len()..])).collect();
-    assert_eq!(named.into_iter().collect::<Vec<_>>(), ["cli"]);
-}
-
-fn text_after(text: &str, at: usize, start: &str) -> String {
-    code(text)[at + start.len()..].to_owned()
+    assert_eq!(words_after("host/src/main.rs", "wasmill::").into_iter().collect::<Vec<_>>(), ["cli"]);
 }
 
 #[test]
 fn every_file_says_what_it_is() {
     let silent: Vec<_> = sources(&["host", "guest-sdk", "plugins", "tests"])
         .into_iter()
-        .filter(|(_, text)| !text.strip_prefix("//!").is_some_and(|rest| rest.lines().next().is_some_and(|line| line.trim().len() > 5)))
+        .filter(|(_, text)| {
+            let first = text.lines().next().and_then(|line| line.strip_prefix("//!"));
+            first.is_none_or(|sentence| sentence.trim().len() <= 5)
+        })
         .map(|(path, _)| path)
         .collect();
     assert!(silent.is_empty(), "these files do not open with `//!` and a sentence: {silent:?}");
@@ -158,9 +166,17 @@ fn one_file_calls_guests() {
     for (path, text) in sources(&["host/src"]) {
         let code = code(&text);
         let calls = code.contains("TypedFunc") || code.contains("get_func(") || code.contains(".call_async(");
-        assert!(!calls || path.ends_with("wasm/instance.rs"), "{} calls a guest; only wasm/instance.rs may", path.display());
+        assert!(
+            !calls || path.ends_with("wasm/instance.rs"),
+            "{} calls a guest; only wasm/instance.rs may",
+            path.display()
+        );
         let knows = code.contains("wasmtime::") || code.contains("wasmtime_wasi::");
-        assert!(!knows || path.starts_with("host/src/wasm"), "{} names wasmtime; only the room wasm may", path.display());
+        assert!(
+            !knows || path.starts_with("host/src/wasm"),
+            "{} names wasmtime; only the room wasm may",
+            path.display()
+        );
     }
 }
 
@@ -169,7 +185,8 @@ fn sources_name_no_path_of_this_machine() {
     let places = [["/wo", "rk/"].concat(), ["/ro", "ot/"].concat(), ["/ho", "me/"].concat()];
     for (path, text) in sources(&["host", "guest-sdk", "plugins", "tests"]) {
         for (number, line) in text.lines().enumerate() {
-            let found = places.iter().find(|place| line.contains(place.as_str()) && !line.contains(&format!("example{place}")));
+            let found =
+                places.iter().find(|place| line.contains(place.as_str()) && !line.contains(&format!("example{place}")));
             assert!(found.is_none(), "{}:{}: names a path of this machine: {line}", path.display(), number + 1);
         }
     }
@@ -178,12 +195,23 @@ fn sources_name_no_path_of_this_machine() {
 #[test]
 fn the_clock_is_read_where_time_comes_from_only() {
     // The data plane is given the time. What measures how long something took is no part of its results.
-    let strangers = ["host/src/state", "host/src/dataflow", "host/src/connector", "host/src/operator", "host/src/stream", "host/src/spec"];
+    let strangers = [
+        "host/src/state",
+        "host/src/dataflow",
+        "host/src/connector",
+        "host/src/operator",
+        "host/src/stream",
+        "host/src/spec",
+    ];
     for (path, text) in sources(&strangers) {
         let code = code(&text);
         if path.to_string_lossy().contains("test") {
             continue;
         }
-        assert!(!code.contains("SystemTime::now") && !code.contains("Instant::now"), "{} reads a clock; it has to be given the time", path.display());
+        assert!(
+            !code.contains("SystemTime::now") && !code.contains("Instant::now"),
+            "{} reads a clock; it has to be given the time",
+            path.display()
+        );
     }
 }

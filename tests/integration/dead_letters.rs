@@ -89,7 +89,10 @@ fn each_kind_of_fault_has_its_name_in_the_letter() {
         let letter = letter(&job(mode));
         assert_eq!(letter["fault"], fault, "{letter}");
         assert!(letter["message"].as_str().is_some_and(|text| text.contains(message)), "{letter}");
-        assert_eq!((&letter["key"], &letter["value"], &letter["operator"]), (&json!(key_of(500)), &json!(500), &json!("count")));
+        assert_eq!(
+            (&letter["key"], &letter["value"], &letter["operator"]),
+            (&json!(key_of(500)), &json!(500), &json!("count"))
+        );
         if matches!(mode, "panic" | "trap" | "recurse") {
             assert!(letter["backtrace"].as_str().is_some_and(|frames| !frames.is_empty()), "{letter}");
         }
@@ -106,7 +109,10 @@ fn letters_travel_to_sinks_of_another_parallelism() {
 
 #[test]
 fn a_sink_may_take_results_and_letters_alike() {
-    let ran = job("fail").set("operator.count.on-error", "{ dead-letter = \"counts\" }").set("sink.dead.inputs", "[\"count\"]").run();
+    let ran = job("fail")
+        .set("operator.count.on-error", "{ dead-letter = \"counts\" }")
+        .set("sink.dead.inputs", "[\"count\"]")
+        .run();
     let mut expected = reference::count_lines(RECORDS, KEYS, &[500]);
     assert_same(&ran.lines("dead"), &expected, "results");
     let lines = ran.lines("counts");

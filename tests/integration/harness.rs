@@ -144,7 +144,8 @@ impl Job {
                 control.stop.store(true, std::sync::atomic::Ordering::Relaxed);
             });
         }
-        let options = RunOptions { executor: self.executor, process_start: Instant::now(), control, progress: &mut |_| {} };
+        let options =
+            RunOptions { executor: self.executor, process_start: Instant::now(), control, progress: &mut |_| {} };
         let (report, fault) = prepared.run(options)?;
         Ok(Ran { report, fault, results })
     }
@@ -211,7 +212,10 @@ pub(crate) fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let Ok(entries) = fs::read_dir(folder) else { return BTreeMap::new() };
     let read = |entry: std::io::Result<fs::DirEntry>| {
         let entry = entry.expect("a folder can be listed");
-        (entry.file_name().into_string().expect("names are UTF-8"), fs::read(entry.path()).expect("a result can be read"))
+        (
+            entry.file_name().into_string().expect("names are UTF-8"),
+            fs::read(entry.path()).expect("a result can be read"),
+        )
     };
     entries.map(read).collect()
 }

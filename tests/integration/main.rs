@@ -7,6 +7,7 @@ mod cli;
 mod dead_letters;
 mod determinism;
 mod golden;
+mod graphs;
 mod harness;
 mod misbehaving;
 mod properties;

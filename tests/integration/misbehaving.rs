@@ -39,7 +39,12 @@ const DEEDS: [Deed; 11] = [
     deed("slow", "time-limit", "the call took longer than 200ms (limits.call-time)", true),
     deed("allocate", "memory-limit", "more than its 16777216 (limits.memory)", true),
     deed("emit", "output-limit", "the call emitted more than 1048576 bytes (limits.output), state included", false),
-    deed("lie-ends", "malformed-columns", "emit, values: end 1 of the column (1) lies before the end that precedes it (3)", false),
+    deed(
+        "lie-ends",
+        "malformed-columns",
+        "emit, values: end 1 of the column (1) lies before the end that precedes it (3)",
+        false,
+    ),
     deed("lie-source", "malformed-columns", "emit names a source record beyond the", false),
     deed("lie-slot", "malformed-columns", "slot 4000000 stands for no key", false),
 ];
@@ -173,7 +178,9 @@ fn a_trap_brings_a_backtrace_with_the_operators_functions() {
 
 #[test]
 fn what_is_slow_within_its_budget_is_no_fault() {
-    let ran = job("slow").sets(&[("operator.count.config.milliseconds", "20"), ("operator.count.limits.call-time", "30s")]).run();
+    let ran = job("slow")
+        .sets(&[("operator.count.config.milliseconds", "20"), ("operator.count.limits.call-time", "30s")])
+        .run();
     assert_same(&ran.lines("counts"), &reference::count_lines(RECORDS, KEYS, &[]), "slow");
     assert_eq!(ran.operator("count").faults, 0);
 }

@@ -3,7 +3,8 @@
 
 use proptest::{collection::vec, prelude::*};
 use wasmill::stream::{
-    Batch, BatchLimits, BytesColumn, Keys, MAX_PARALLELISM_LIMIT, hash_key, key_group, key_groups_of_task, task_of_key_group,
+    Batch, BatchLimits, BytesColumn, Keys, MAX_PARALLELISM_LIMIT, hash_key, key_group, key_groups_of_task,
+    task_of_key_group,
 };
 
 fn strings() -> impl Strategy<Value = Vec<Vec<u8>>> {
@@ -12,13 +13,12 @@ fn strings() -> impl Strategy<Value = Vec<Vec<u8>>> {
 
 /// Batches with and without keys and event times, and the records they are made of.
 fn batches() -> impl Strategy<Value = Batch> {
-    (vec((vec(any::<u8>(), 0..20), vec(any::<u8>(), 0..40), any::<i64>()), 0..60), any::<bool>(), any::<bool>()).prop_map(
-        |(records, keyed, timed)| Batch {
+    (vec((vec(any::<u8>(), 0..20), vec(any::<u8>(), 0..40), any::<i64>()), 0..60), any::<bool>(), any::<bool>())
+        .prop_map(|(records, keyed, timed)| Batch {
             keys: keyed.then(|| Keys::hashed(records.iter().map(|(key, ..)| key).collect())),
             values: records.iter().map(|(_, value, _)| value).collect(),
             timestamps: if timed { records.iter().map(|(.., time)| *time).collect() } else { Vec::new() },
-        },
-    )
+        })
 }
 
 type Record = (Option<Vec<u8>>, Vec<u8>, i64);

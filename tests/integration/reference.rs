@@ -67,7 +67,7 @@ pub(crate) fn keyed_sum_lines(count: u64, keys: u64, emit_every: u64, at_end: bo
     for (key, value) in numbers(count, keys) {
         let entry = sums.entry(key).or_default();
         *entry = (entry.0.wrapping_add(value), entry.1 + 1);
-        if entry.1 % emit_every == 0 {
+        if entry.1.is_multiple_of(emit_every) {
             lines.push(line(key, *entry));
         }
     }

@@ -1,10 +1,6 @@
 //! The WIT package: a guest without the SDK does with it what it says, and what this version does not do is refused when a plugin is loaded.
 
-use std::{
-    fs,
-    path::PathBuf,
-    sync::OnceLock,
-};
+use std::{fs, path::PathBuf, sync::OnceLock};
 
 use wasmill::{
     job::{Executor, builder::Builder},
@@ -101,10 +97,41 @@ fn what_a_guest_without_the_sdk_does_wrong_is_a_fault_of_its_own() {
         ("unknown-slot", "slot 9999999 stands for no key"),
         ("cells", "cells with a namespace or a map key are not supported by this version"),
         ("state-in-open", "may be called within process and on-end only"),
+        ("exit", "the operator called exit("),
     ] {
         let failed = raw(&format!("mode = \"{mode}\"")).run_failing();
         assert!(failed.starts_with("operator count, task 0: ") && failed.contains(message), "{mode}: {failed}");
     }
+}
+
+#[test]
+fn the_sandbox_grants_nothing() {
+    for executor in [Executor::Threads, Executor::Seeded(2)] {
+        let ran = raw("mode = \"look-around\"").on(executor).run();
+        assert_same(&ran.lines("counts"), &expected(1), "nothing was found");
+    }
+}
+
+#[test]
+fn what_a_guest_prints_becomes_log_lines() {
+    let ran = raw("mode = \"print\"").run();
+    assert_same(&ran.lines("counts"), &expected(1), "printing changes nothing");
+    let lines = ran.operator("count").metrics["log-lines"];
+    assert!((RECORDS..=RECORDS + 20).contains(&lines), "{lines} lines for {RECORDS} records");
+}
+
+#[test]
+fn random_numbers_of_a_guest_are_the_same_in_every_run_and_others_in_every_task() {
+    let numbers = |executor| -> Vec<String> {
+        let ran = raw("mode = \"random\"").set("operator.count.parallelism", 2).on(executor).run();
+        let mut numbers: Vec<_> = ran.lines("counts").into_iter().filter(|line| line.contains("random")).collect();
+        numbers.dedup();
+        numbers
+    };
+    let once = numbers(Executor::Threads);
+    assert_eq!(once, numbers(Executor::Seeded(4)));
+    // The generator of each task gave a sequence of its own.
+    assert!(once.len() >= 2, "{once:?}");
 }
 
 #[test]
@@ -121,7 +148,10 @@ fn a_plugin_that_imports_what_there_is_not_is_refused_by_name() {
 fn what_is_no_component_is_refused() {
     for (bytes, message) in [
         (&b"\0asm\x01\0\0\0"[..], "it is not a WebAssembly component: it is a core module; build it for wasm32-wasip2"),
-        (b"\0asm\x0d\0\x01\0", "it does not fit wasmill:operator@0.1.0: it does not export wasmill:operator/operator@0.1.0"),
+        (
+            b"\0asm\x0d\0\x01\0",
+            "it does not fit wasmill:operator@0.1.0: it does not export wasmill:operator/operator@0.1.0",
+        ),
         (b"", "it is not a WebAssembly component: "),
         (b"MZ", "it is not a WebAssembly component: "),
     ] {
@@ -135,8 +165,12 @@ fn a_plugin_describes_itself() {
     let plugin = load(&fs::read(component("raw")).expect("a component")).expect("it is loaded");
     let descriptor = plugin.descriptor();
     assert_eq!((descriptor.name.as_str(), descriptor.version.as_str()), ("raw", "0.0.7"));
-    let states: Vec<_> = descriptor.states.iter().map(|state| (state.name.as_str(), state.kind, state.on_end)).collect();
-    assert_eq!(states, [("count", StateKind::Value, false), ("mirror", StateKind::Value, true), ("sum", StateKind::Reducing, false)]);
+    let states: Vec<_> =
+        descriptor.states.iter().map(|state| (state.name.as_str(), state.kind, state.on_end)).collect();
+    assert_eq!(
+        states,
+        [("count", StateKind::Value, false), ("mirror", StateKind::Value, true), ("sum", StateKind::Reducing, false)]
+    );
     assert_eq!(descriptor.inputs[0].key, Some(Schema::u64()));
     assert_eq!(plugin.digest().len(), 64);
     assert!(plugin.imports().iter().any(|name| name == "wasmill:operator/keyed-state@0.1.0"), "{:?}", plugin.imports());
@@ -144,7 +178,16 @@ fn a_plugin_describes_itself() {
 
 fn state(name: &str, kind: StateKind) -> StateDescriptor {
     let name = name.to_owned();
-    StateDescriptor { name, kind, version: 1, schema: Schema::u64(), migrates_from: vec![], ttl_ms: None, prefetch: true, on_end: false }
+    StateDescriptor {
+        name,
+        kind,
+        version: 1,
+        schema: Schema::u64(),
+        migrates_from: vec![],
+        ttl_ms: None,
+        prefetch: true,
+        on_end: false,
+    }
 }
 
 fn output(name: &str) -> OutputDescriptor {
@@ -172,23 +215,31 @@ fn refused(change: impl FnOnce(&mut Descriptor), expected: &[&str]) {
 #[test]
 fn a_descriptor_that_asks_for_what_there_is_not_is_refused_with_everything_at_once() {
     refused(|_| {}, &[]);
-    refused(|it| it.inputs.clear(), &[
-        "asks for no input, which this version does not support",
-        "declares keyed state, but its input has no key",
-    ]);
+    refused(
+        |it| it.inputs.clear(),
+        &["asks for no input, which this version does not support", "declares keyed state, but its input has no key"],
+    );
     refused(|it| it.inputs.push(it.inputs[0].clone()), &["asks for 2 inputs, which this version does not support"]);
-    refused(|it| it.outputs.extend([output("late"), output("odd")]), &[
-        "asks for side outputs (late, odd), which this version does not support",
-    ]);
-    refused(|it| it.states.push(state("items", StateKind::KeyedMap)), &[
-        "asks for keyed map state (items), which this version does not support",
-    ]);
-    refused(|it| it.states[0].ttl_ms = Some(1), &["asks for a time to live (state count), which this version does not support"]);
-    refused(|it| it.hooks = Hooks { on_watermark: true, on_timers: true, snapshot: true }, &[
-        "asks for the hook on-watermark, which this version does not support",
-        "asks for the hook on-timers, which this version does not support",
-        "asks for the hook snapshot, which this version does not support",
-    ]);
+    refused(
+        |it| it.outputs.extend([output("late"), output("odd")]),
+        &["asks for side outputs (late, odd), which this version does not support"],
+    );
+    refused(
+        |it| it.states.push(state("items", StateKind::KeyedMap)),
+        &["asks for keyed map state (items), which this version does not support"],
+    );
+    refused(
+        |it| it.states[0].ttl_ms = Some(1),
+        &["asks for a time to live (state count), which this version does not support"],
+    );
+    refused(
+        |it| it.hooks = Hooks { on_watermark: true, on_timers: true, snapshot: true },
+        &[
+            "asks for the hook on-watermark, which this version does not support",
+            "asks for the hook on-timers, which this version does not support",
+            "asks for the hook snapshot, which this version does not support",
+        ],
+    );
     refused(|it| it.states[0].version = 0, &["declares state count with schema version 0; versions begin at 1"]);
     refused(|it| it.states.push(it.states[0].clone()), &["declares two states named count"]);
     refused(|it| it.inputs[0].key = None, &["declares keyed state, but its input has no key"]);

@@ -18,7 +18,9 @@ pub(super) struct Args {
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Run a job here until its input ends or Ctrl-C
-    #[command(after_help = "Example:\n  wasmill run plugins/word-count/job.toml --set source.lines.path=book.txt --set sink.counts.type=file --set sink.counts.path=counts")]
+    #[command(
+        after_help = "Example:\n  wasmill run plugins/word-count/job.toml --set source.lines.path=book.txt --set sink.counts.type=file --set sink.counts.path=counts"
+    )]
     Run(RunArgs),
     /// Check everything a job needs and show its graph, start nothing
     #[command(after_help = "Example:\n  wasmill plan plugins/word-count/job.toml --set operator.count.parallelism=4")]

@@ -1,6 +1,9 @@
 //! `wasmill plugin inspect`.
 
-use std::fs;
+use std::{
+    fs,
+    io::{self, Write},
+};
 
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -16,14 +19,10 @@ use crate::{
 pub(super) fn inspect(args: InspectArgs) -> anyhow::Result<u8> {
     let component = fs::read(&args.component).with_context(|| args.component.display().to_string())?;
     let loader = Loader::new(cache_folder().as_deref())?;
-    let plugin =
-        WasmPlugin::inspect(loader.engine(), &component).map_err(|error| anyhow::Error::from(error).context(args.component.display().to_string()))?;
+    let plugin = WasmPlugin::inspect(loader.engine(), &component)
+        .map_err(|error| anyhow::Error::from(error).context(args.component.display().to_string()))?;
     let refusals = plugin.descriptor().refusals();
-    if args.json {
-        println!("{}", to_json(&plugin, &refusals));
-    } else {
-        print(&plugin);
-    }
+    show::out(|out| if args.json { writeln!(out, "{}", to_json(&plugin, &refusals)) } else { print(&plugin, out) })?;
     if refusals.is_empty() {
         return Ok(EXIT_DONE);
     }
@@ -57,13 +56,13 @@ fn to_json(plugin: &WasmPlugin, refusals: &[String]) -> Value {
     })
 }
 
-fn print(plugin: &WasmPlugin) {
+fn print(plugin: &WasmPlugin, out: &mut impl Write) -> io::Result<()> {
     let descriptor = plugin.descriptor();
-    println!("{} {}", descriptor.name, descriptor.version);
-    println!("  {} bytes, SHA-256 {}", show::number(plugin.bytes() as u64), plugin.digest());
+    writeln!(out, "{} {}", descriptor.name, descriptor.version)?;
+    writeln!(out, "  {} bytes, SHA-256 {}", show::number(plugin.bytes() as u64), plugin.digest())?;
     for input in &descriptor.inputs {
         let key = input.key.as_ref().map_or_else(|| "no keys asked for".into(), |key| format!("keyed by {key}"));
-        println!("  input {}: {}, {key}", input.name, input.value);
+        writeln!(out, "  input {}: {}, {key}", input.name, input.value)?;
     }
     for output in &descriptor.outputs {
         let key = match &output.keying {
@@ -71,14 +70,14 @@ fn print(plugin: &WasmPlugin) {
             Keying::Drop => "without a key".into(),
             Keying::Set(key) => format!("keyed anew by {key}"),
         };
-        println!("  output {}: {}, {key}", output.name, output.value);
+        writeln!(out, "  output {}: {}, {key}", output.name, output.value)?;
     }
     for state in &descriptor.states {
         let at_end = if state.on_end { ", visited at the end" } else { "" };
-        println!("  {} state {}: {}, version {}{at_end}", state.kind, state.name, state.schema, state.version);
+        writeln!(out, "  {} state {}: {}, version {}{at_end}", state.kind, state.name, state.schema, state.version)?;
     }
-    println!("  imports");
-    plugin.imports().iter().for_each(|name| println!("    {name}"));
-    println!("  exports");
-    plugin.exports().iter().for_each(|name| println!("    {name}"));
+    writeln!(out, "  imports")?;
+    plugin.imports().iter().try_for_each(|name| writeln!(out, "    {name}"))?;
+    writeln!(out, "  exports")?;
+    plugin.exports().iter().try_for_each(|name| writeln!(out, "    {name}"))
 }

@@ -13,6 +13,10 @@ pub(super) fn start(verbose: u8) {
     // wasmtime and its compiler speak at debug level and below; only ours is meant.
     let ours = tracing_subscriber::filter::filter_fn(|metadata| metadata.target().starts_with("wasmill"));
     use tracing_subscriber::{Layer, layer::SubscriberExt, util::SubscriberInitExt};
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false).with_ansi(io::stderr().is_terminal()).compact();
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_target(false)
+        .with_ansi(io::stderr().is_terminal())
+        .compact();
     tracing_subscriber::registry().with(lines.with_filter(ours).with_filter(level)).init();
 }

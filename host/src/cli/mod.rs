@@ -47,7 +47,9 @@ pub fn main(process_start: Instant) -> ExitCode {
 
 fn exit_code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref::<JobError>() {
-        Some(JobError::Build { .. } | JobError::Read { .. } | JobError::Digest { .. } | JobError::Load { .. }) => EXIT_PLUGIN,
+        Some(JobError::Build { .. } | JobError::Read { .. } | JobError::Digest { .. } | JobError::Load { .. }) => {
+            EXIT_PLUGIN
+        }
         Some(JobError::Fault(_) | JobError::Engine(_)) => EXIT_FAILED,
         Some(JobError::Spec(_) | JobError::Connector { .. }) => EXIT_USAGE,
         None if error.is::<crate::wasm::LoadError>() || error.is::<crate::job::builder::BuildError>() => EXIT_PLUGIN,

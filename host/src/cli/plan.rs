@@ -1,5 +1,7 @@
 //! `wasmill plan`.
 
+use std::io::{self, Write};
+
 use serde_json::json;
 
 use super::{EXIT_DONE, args::PlanArgs, place::cache_folder, run::read_job, show};
@@ -12,11 +14,7 @@ pub(super) fn plan(args: PlanArgs) -> anyhow::Result<u8> {
     let job = read_job(&args.job)?;
     let mut loader = Loader::new(cache_folder().as_deref())?;
     let prepared = prepare(job, &mut loader, &mut show::say)?;
-    if args.json {
-        println!("{}", to_json(&prepared));
-    } else {
-        print(&prepared);
-    }
+    show::out(|out| if args.json { writeln!(out, "{}", to_json(&prepared)) } else { print(&prepared, out) })?;
     Ok(EXIT_DONE)
 }
 
@@ -64,29 +62,30 @@ fn to_json(job: &PreparedJob) -> serde_json::Value {
     json!({ "job": job.spec.name, "max_parallelism": job.spec.max_parallelism, "vertices": vertices.collect::<Vec<_>>(), "edges": edges.collect::<Vec<_>>() })
 }
 
-fn print(job: &PreparedJob) {
-    println!("job {}", job.spec.name);
+fn print(job: &PreparedJob, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "job {}", job.spec.name)?;
     for (index, vertex) in job.plan.vertices.iter().enumerate() {
         let tasks = if vertex.parallelism == 1 { "1 task".to_owned() } else { format!("{} tasks", vertex.parallelism) };
-        print!("  {} {}: {tasks}", kind(vertex.role), vertex.id);
+        write!(out, "  {} {}: {tasks}", kind(vertex.role), vertex.id)?;
         if let Some(plugin) = plugin_of(job, vertex.role) {
             let descriptor = plugin.descriptor();
-            print!(", plugin {} {} ({})", descriptor.name, descriptor.version, &plugin.digest()[..12]);
+            write!(out, ", plugin {} {} ({})", descriptor.name, descriptor.version, &plugin.digest()[..12])?;
             for state in &descriptor.states {
-                print!(", {} state {}: {}", state.kind, state.name, state.schema);
+                write!(out, ", {} state {}: {}", state.kind, state.name, state.schema)?;
             }
         }
-        println!();
+        writeln!(out)?;
         for edge in job.plan.edges.iter().filter(|edge| edge.to == index) {
             let from = &job.plan.vertices[edge.from];
             let how = if edge.chained { "in the same task".to_owned() } else { format!("by {}", edge.partitioning) };
             match edge.carries {
-                Carries::DeadLetters => println!("    from {} ({how}): dead letters", from.id),
+                Carries::DeadLetters => writeln!(out, "    from {} ({how}): dead letters", from.id)?,
                 Carries::Records => match &from.key {
-                    Some(key) => println!("    from {} ({how}): {}, keyed by {key}", from.id, from.value),
-                    None => println!("    from {} ({how}): {}", from.id, from.value),
+                    Some(key) => writeln!(out, "    from {} ({how}): {}, keyed by {key}", from.id, from.value)?,
+                    None => writeln!(out, "    from {} ({how}): {}", from.id, from.value)?,
                 },
             }
         }
     }
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write,
     path::Path,
     sync::{Arc, atomic::Ordering},
     time::Instant,
@@ -42,16 +43,17 @@ pub(super) fn run(args: RunArgs, process_start: Instant) -> anyhow::Result<u8> {
     };
     let (report, fault) = prepared.run(options)?;
     line.clear();
+    if let Some(path) = &args.report {
+        write_report(path, &report)?;
+    }
     if control.closed.load(Ordering::Relaxed) && report.outcome == Outcome::Stopped {
         // Whoever read standard output has gone (`| head`), and probably does not want a summary either.
         return Ok(EXIT_DONE);
     }
     show::summary(&report);
-    if let Some(path) = &args.report {
-        write_report(path, &report)?;
-    }
     if args.json {
-        println!("{}", serde_json::to_string(&report)?);
+        let document = serde_json::to_string(&report)?;
+        show::out(|out| writeln!(out, "{document}"))?;
     }
     match fault {
         None => Ok(EXIT_DONE),

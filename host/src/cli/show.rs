@@ -1,4 +1,4 @@
-//! What a person is shown on standard error.
+//! What a person is shown on standard error, and the way of documents to standard output.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -7,8 +7,28 @@ use crate::job::{Outcome, Report, VertexReport};
 /// An error, as a person should read it.
 pub(super) fn error(error: &anyhow::Error) {
     let word = if io::stderr().is_terminal() { "\x1b[1;31merror\x1b[0m" } else { "error" };
-    let text = format!("{error:#}");
+    let mut text = error.to_string();
+    // Many errors name their cause themselves.
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
     let _ = writeln!(io::stderr(), "{word}: {text}");
+}
+
+/// Writes to standard output, all at once. A reader that has gone (`| head`) has seen what it wanted.
+pub(super) fn out(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> anyhow::Result<()> {
+    let mut text = Vec::new();
+    write(&mut text)?;
+    let mut out = io::stdout().lock();
+    match out.write_all(&text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::from(error).context("standard output can't be written to"))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// A line about what is being done.
@@ -21,7 +41,7 @@ pub(super) fn number(value: u64) -> String {
     let digits = value.to_string();
     let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             shown.push(',');
         }
         shown.push(digit);
@@ -50,18 +70,38 @@ fn write_summary(out: &mut impl Write, report: &Report) -> io::Result<()> {
         Outcome::Failed => "failed",
     };
     let memory = report.peak_memory_bytes as f64 / (1 << 20) as f64;
-    writeln!(out, "{} {ended} in {:.2} s ({:.2} s CPU, {memory:.0} MiB)", report.job, report.seconds, report.cpu_seconds)?;
+    writeln!(
+        out,
+        "{} {ended} in {:.2} s ({:.2} s CPU, {memory:.0} MiB)",
+        report.job, report.seconds, report.cpu_seconds
+    )?;
     let all = || report.sources.iter().chain(&report.operators).chain(&report.sinks);
     let width = all().map(|(id, _)| id.len()).max().unwrap_or(0).max(4);
-    writeln!(out, "  {:width$}  {:>5} {:>15} {:>15} {:>11} {:>6} {:>6} {:>6}  ", "", "tasks", "records in", "records out", "steady", "busy", "idle", "full")?;
+    writeln!(
+        out,
+        "  {:width$}  {:>5} {:>15} {:>15} {:>11} {:>6} {:>6} {:>6}  ",
+        "", "tasks", "records in", "records out", "steady", "busy", "idle", "full"
+    )?;
     for (id, vertex) in all() {
         let times = share_of_time(vertex);
         let steady = vertex.steady_records_per_second.map_or_else(|| "-".into(), rate);
-        write!(out, "  {id:width$}  {:>5} {:>15} {:>15} {steady:>11} {times}", vertex.parallelism, number(vertex.records_in), number(vertex.records_out))?;
+        write!(
+            out,
+            "  {id:width$}  {:>5} {:>15} {:>15} {steady:>11} {times}",
+            vertex.parallelism,
+            number(vertex.records_in),
+            number(vertex.records_out)
+        )?;
         if vertex.faults > 0 {
-            write!(out, "  {} faults, {} records given up", number(vertex.faults), number(vertex.poisoned))?;
+            let count = |count: u64, one: &str, many: &str| {
+                format!("{} {}", number(count), if count == 1 { one } else { many })
+            };
+            let faults = count(vertex.faults, "fault", "faults");
+            write!(out, "  {faults}, {} given up", count(vertex.poisoned, "record", "records"))?;
         }
-        for (name, value) in vertex.metrics.iter().filter(|(name, _)| matches!(name.as_str(), "invalid-utf8" | "log-lines-dropped")) {
+        for (name, value) in
+            vertex.metrics.iter().filter(|(name, _)| matches!(name.as_str(), "invalid-utf8" | "log-lines-dropped"))
+        {
             write!(out, "  {name}: {}", number(*value))?;
         }
         writeln!(out)?;
@@ -73,7 +113,12 @@ fn write_summary(out: &mut impl Write, report: &Report) -> io::Result<()> {
 fn share_of_time(vertex: &VertexReport) -> String {
     let all = vertex.busy_seconds + vertex.idle_seconds + vertex.back_pressured_seconds;
     let share = |seconds: f64| if all > 0.0 { format!("{:.0} %", seconds / all * 100.0) } else { "-".into() };
-    format!("{:>6} {:>6} {:>6}", share(vertex.busy_seconds), share(vertex.idle_seconds), share(vertex.back_pressured_seconds))
+    format!(
+        "{:>6} {:>6} {:>6}",
+        share(vertex.busy_seconds),
+        share(vertex.idle_seconds),
+        share(vertex.back_pressured_seconds)
+    )
 }
 
 /// A line that is written over while the job runs, on terminals only; elsewhere a line now and then.
@@ -96,7 +141,13 @@ impl ProgressLine {
         }
         let per_second = (progress.records_in - self.records_in) as f64 / (progress.seconds - self.shown_at);
         (self.shown_at, self.records_in) = (progress.seconds, progress.records_in);
-        let line = format!("{:.0} s: {} records in, {} out, {}", progress.seconds, number(progress.records_in), number(progress.records_out), rate(per_second));
+        let line = format!(
+            "{:.0} s: {} records in, {} out, {}",
+            progress.seconds,
+            number(progress.records_in),
+            number(progress.records_out),
+            rate(per_second)
+        );
         let mut out = io::stderr().lock();
         let _ = if self.terminal { write!(out, "\r\x1b[K{line}") } else { writeln!(out, "{line}") };
         let _ = out.flush();

@@ -20,7 +20,13 @@ pub struct Router {
 
 impl Router {
     /// A router to `targets` tasks. For a forward edge there is one: the task with the sender's index.
-    pub fn new(partitioning: Partitioning, targets: usize, max_parallelism: u32, limits: BatchLimits, keyed: bool) -> Self {
+    pub fn new(
+        partitioning: Partitioning,
+        targets: usize,
+        max_parallelism: u32,
+        limits: BatchLimits,
+        keyed: bool,
+    ) -> Self {
         let scatters = partitioning == Partitioning::Hash && targets > 1;
         let target_of_key_group = if scatters {
             (0..max_parallelism).map(|group| task_of_key_group(group, targets as u32, max_parallelism) as u16).collect()
@@ -104,7 +110,11 @@ mod tests {
 
     fn batch(numbers: &[u16]) -> Batch {
         let bytes = |number: &u16| number.to_le_bytes();
-        Batch { keys: Some(Keys::hashed(numbers.iter().map(bytes).collect())), values: numbers.iter().map(bytes).collect(), timestamps: Vec::new() }
+        Batch {
+            keys: Some(Keys::hashed(numbers.iter().map(bytes).collect())),
+            values: numbers.iter().map(bytes).collect(),
+            timestamps: Vec::new(),
+        }
     }
 
     proptest! {

@@ -13,7 +13,7 @@ use crate::{
     connector::TaskContext,
     dataflow::{Partitioning, Router},
     metrics::OperatorCounters,
-    operator::{Execution, ExecutionSetup, ExchangeLimits, FaultPolicy, InstanceLimits, LogLevel, Plugin, TaskInfo},
+    operator::{ExchangeLimits, Execution, ExecutionSetup, FaultPolicy, InstanceLimits, LogLevel, Plugin, TaskInfo},
     runtime::{Clock, Control, Edge, Input, Node, NodeKind, Outlet, Target, Task, TaskHead, channel, parker},
     spec::OnError,
     stream::{key_groups_of_task, schema::Schema},
@@ -100,7 +100,8 @@ impl Assembler<'_> {
                         roots.push(Place { vertex, edge: None });
                     }
                 }
-                Role::Sink(_) => roots.extend(incoming.filter(|edge| !self.plan().edges[*edge].chained).map(|edge| self.place_of(edge))),
+                Role::Sink(_) => roots
+                    .extend(incoming.filter(|edge| !self.plan().edges[*edge].chained).map(|edge| self.place_of(edge))),
             }
         }
         roots
@@ -126,7 +127,8 @@ impl Assembler<'_> {
             for from in 0..self.plan().vertices[edge.from].parallelism {
                 let targets = if edge.partitioning == Partitioning::Forward { from..from + 1 } else { 0..receivers };
                 for to in targets {
-                    let (outlet, input) = channel(self.parkers[&(sender, from)].1.clone(), self.parkers[&(receiver, to)].1.clone());
+                    let (outlet, input) =
+                        channel(self.parkers[&(sender, from)].1.clone(), self.parkers[&(receiver, to)].1.clone());
                     self.outlets.entry((index, from)).or_default().push(outlet);
                     self.inputs.entry((receiver, to)).or_default().push(input);
                 }
@@ -154,10 +156,20 @@ impl Assembler<'_> {
                 let reader = self.job.sources[index].reader(context);
                 TaskHead::Source(reader.map_err(|source| JobError::Connector { id, source })?)
             }
-            Role::Operator(_) | Role::Sink(_) => TaskHead::Inputs(self.inputs.remove(&(root, task)).unwrap_or_default()),
+            Role::Operator(_) | Role::Sink(_) => {
+                TaskHead::Inputs(self.inputs.remove(&(root, task)).unwrap_or_default())
+            }
         };
         let batch = self.job.spec.batch;
-        let task_of_root = Task::new(name, head, nodes, keyed, (batch.limits, batch.timeout), Arc::clone(&self.clock), Arc::clone(&self.control));
+        let task_of_root = Task::new(
+            name,
+            head,
+            nodes,
+            keyed,
+            (batch.limits, batch.timeout),
+            Arc::clone(&self.clock),
+            Arc::clone(&self.control),
+        );
         let parker = self.parkers.get_mut(&(root, task)).and_then(|(parker, _)| parker.take());
         Ok((task_of_root, parker.expect("each task is made once")))
     }
@@ -170,18 +182,25 @@ impl Assembler<'_> {
         let (id, role) = (vertex.id.clone(), vertex.role);
         let kind = match role {
             Role::Source(_) => NodeKind::Source,
-            Role::Operator(index) => NodeKind::Operator(Box::new(self.execution(index, place.vertex, task, &counters)?)),
+            Role::Operator(index) => {
+                NodeKind::Operator(Box::new(self.execution(index, place.vertex, task, &counters)?))
+            }
             Role::Sink(index) => NodeKind::Sink(Some(self.writer(index, place, task, &counters)?)),
         };
         let number = nodes.len();
         nodes.push(Node { id, kind, targets: Vec::new(), dead_targets: Vec::new(), counters });
-        let outgoing: Vec<usize> = (0..self.plan().edges.len()).filter(|edge| self.plan().edges[*edge].from == place.vertex).collect();
+        let outgoing: Vec<usize> =
+            (0..self.plan().edges.len()).filter(|edge| self.plan().edges[*edge].from == place.vertex).collect();
         if matches!(role, Role::Sink(_)) {
             return Ok(number);
         }
         for index in outgoing {
             let edge = self.plan().edges[index].clone();
-            let target = if edge.chained { Target::Chained(self.add_node(self.place_of(index), task, nodes)?) } else { self.edge(index, &edge, task) };
+            let target = if edge.chained {
+                Target::Chained(self.add_node(self.place_of(index), task, nodes)?)
+            } else {
+                self.edge(index, &edge, task)
+            };
             match edge.carries {
                 Carries::Records => nodes[number].targets.push(target),
                 Carries::DeadLetters => nodes[number].dead_targets.push(target),
@@ -195,10 +214,19 @@ impl Assembler<'_> {
         let from = &self.plan().vertices[edge.from];
         let keyed = edge.carries == Carries::Records && from.keys_wanted && from.key.is_some();
         let spec = &self.job.spec;
-        Target::Edge(Edge::new(Router::new(edge.partitioning, outlets.len(), spec.max_parallelism, spec.batch.limits, keyed), outlets))
+        Target::Edge(Edge::new(
+            Router::new(edge.partitioning, outlets.len(), spec.max_parallelism, spec.batch.limits, keyed),
+            outlets,
+        ))
     }
 
-    fn execution(&self, index: usize, vertex: usize, task: u32, counters: &Arc<OperatorCounters>) -> Result<Execution, JobError> {
+    fn execution(
+        &self,
+        index: usize,
+        vertex: usize,
+        task: u32,
+        counters: &Arc<OperatorCounters>,
+    ) -> Result<Execution, JobError> {
         let (spec, planned) = (&self.job.spec, &self.plan().vertices[vertex]);
         let operator = &spec.operators[index];
         let incoming = self.plan().edges.iter().find(|edge| edge.to == vertex);
@@ -238,9 +266,16 @@ impl Assembler<'_> {
         .map_err(JobError::Fault)
     }
 
-    fn writer(&self, index: usize, place: Place, task: u32, counters: &OperatorCounters) -> Result<Box<dyn crate::connector::SinkWriter>, JobError> {
+    fn writer(
+        &self,
+        index: usize,
+        place: Place,
+        task: u32,
+        counters: &OperatorCounters,
+    ) -> Result<Box<dyn crate::connector::SinkWriter>, JobError> {
         let vertex = &self.plan().vertices[place.vertex];
-        let incoming: Vec<usize> = (0..self.plan().edges.len()).filter(|edge| self.plan().edges[*edge].to == place.vertex).collect();
+        let incoming: Vec<usize> =
+            (0..self.plan().edges.len()).filter(|edge| self.plan().edges[*edge].to == place.vertex).collect();
         let input = incoming.iter().position(|edge| Some(*edge) == place.edge).unwrap_or(0) as u32;
         let schema = match place.edge.map(|edge| &self.plan().edges[edge]) {
             Some(edge) if edge.carries == Carries::Records => self.plan().vertices[edge.from].value.clone(),
@@ -253,12 +288,18 @@ impl Assembler<'_> {
             counters: counters.named.clone(),
             wake: Box::new(|| {}),
         };
-        self.job.sinks[index].writer(context, &schema).map_err(|source| JobError::Connector { id: vertex.id.clone(), source })
+        self.job.sinks[index]
+            .writer(context, &schema)
+            .map_err(|source| JobError::Connector { id: vertex.id.clone(), source })
     }
 }
 
 /// Shows an operator's log lines, at most so many in a second.
-fn log_lines(task: String, clock: Arc<dyn Clock>, counters: &OperatorCounters) -> Box<dyn FnMut(LogLevel, &str, &str) + Send> {
+fn log_lines(
+    task: String,
+    clock: Arc<dyn Clock>,
+    counters: &OperatorCounters,
+) -> Box<dyn FnMut(LogLevel, &str, &str) + Send> {
     let lines = counters.named.counter("log-lines");
     let dropped = counters.named.counter("log-lines-dropped");
     let (mut second, mut shown) = (0, 0);
@@ -286,4 +327,3 @@ fn log_lines(task: String, clock: Arc<dyn Clock>, counters: &OperatorCounters) -
         }
     })
 }
-

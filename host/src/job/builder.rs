@@ -67,7 +67,7 @@ pub enum BuildError {
         source: io::Error,
     },
     /// The folder holds no Cargo.toml.
-    #[error("{} is not a crate: it has no Cargo.toml; give the folder of a plugin crate, or make one with `wasmill new`", .path.display())]
+    #[error("{} is not a crate: it has no Cargo.toml; give the folder of a plugin crate", .path.display())]
     NotACrate {
         /// The folder.
         path: PathBuf,
@@ -152,10 +152,7 @@ pub enum BuildError {
 impl Builder {
     /// A builder that keeps its stamps and locks in `cache`, a folder that is made when it is needed.
     pub fn new(cache: PathBuf) -> Self {
-        Self {
-            cache,
-            environment: Environment::of_process(),
-        }
+        Self { cache, environment: Environment::of_process() }
     }
 
     /// The component of the crate in `crate_dir`, built where it has to be. `say` gets lines for a person who waits; cargo's own messages go to stderr.
@@ -164,10 +161,8 @@ impl Builder {
     ///
     /// [`BuildError`]: the folder is no plugin crate, the toolchain is incomplete, the crate does not compile, or a file can't be read or written.
     pub fn build(&self, crate_dir: &Path, say: &mut dyn FnMut(&str)) -> Result<Built, BuildError> {
-        let crate_dir = fs::canonicalize(crate_dir).map_err(|source| BuildError::NoFolder {
-            path: crate_dir.to_owned(),
-            source,
-        })?;
+        let crate_dir = fs::canonicalize(crate_dir)
+            .map_err(|source| BuildError::NoFolder { path: crate_dir.to_owned(), source })?;
         let memory = Memory::of(&self.cache, &crate_dir);
         if let Some(built) = memory.recall(&self.environment) {
             return Ok(built);
@@ -175,8 +170,7 @@ impl Builder {
         if !crate_dir.join("Cargo.toml").is_file() {
             return Err(BuildError::NotACrate { path: crate_dir });
         }
-        fs::create_dir_all(&self.cache)
-            .map_err(|source| io_error("create", &self.cache, source))?;
+        fs::create_dir_all(&self.cache).map_err(|source| io_error("create", &self.cache, source))?;
         let lock = BuildLock::take(&memory.lock, &crate_dir, say)?;
         // Another process may have built it while this one waited.
         if let Some(built) = memory.recall(&self.environment) {
@@ -201,9 +195,8 @@ impl Builder {
 
         let component = compiled.component.clone();
         let unreadable = |source| io_error("read", &component, source);
-        let state = FileState::of(&component)
-            .map_err(unreadable)?
-            .ok_or_else(|| unreadable(io::ErrorKind::NotFound.into()))?;
+        let state =
+            FileState::of(&component).map_err(unreadable)?.ok_or_else(|| unreadable(io::ErrorKind::NotFound.into()))?;
         let bytes = fs::read(&component).map_err(unreadable)?;
         let built = Built {
             component: component.clone(),
@@ -221,14 +214,7 @@ impl Builder {
         if let Some(inputs) = inputs::of_build(&compiled, &places, began_ns) {
             let environment = self.environment.digest(&inputs.variables);
             let digest = built.digest.clone();
-            memory.remember(&Stamp::new(
-                component,
-                state,
-                digest,
-                environment,
-                inputs.variables,
-                inputs.files,
-            ))?;
+            memory.remember(&Stamp::new(component, state, digest, environment, inputs.variables, inputs.files))?;
         }
         Ok(built)
     }
@@ -246,10 +232,7 @@ impl Memory {
         let digest = hexadecimal(&Sha256::digest(crate_dir.as_os_str().as_encoded_bytes()));
         // The folder's name is for the reader; the digest of the whole path makes it unique.
         let stem = format!("{name}-{}", &digest[..16]);
-        Self {
-            stamp: cache.join(format!("{stem}.json")),
-            lock: cache.join(format!("{stem}.lock")),
-        }
+        Self { stamp: cache.join(format!("{stem}.json")), lock: cache.join(format!("{stem}.lock")) }
     }
 
     /// The component, if it and all that it was made from are as the stamp says. A stamp that can't be read is none.
@@ -267,11 +250,8 @@ impl Memory {
 
     /// Replaces the stamp at once, so that a reader sees the old one or the new one.
     fn remember(&self, stamp: &Stamp) -> Result<(), BuildError> {
-        let unfinished = self
-            .stamp
-            .with_extension(format!("{}.tmp", std::process::id()));
-        let written = fs::write(&unfinished, stamp.to_json())
-            .and_then(|()| fs::rename(&unfinished, &self.stamp));
+        let unfinished = self.stamp.with_extension(format!("{}.tmp", std::process::id()));
+        let written = fs::write(&unfinished, stamp.to_json()).and_then(|()| fs::rename(&unfinished, &self.stamp));
         written.map_err(|source| io_error("write", &self.stamp, source))
     }
 }
@@ -289,45 +269,30 @@ impl BuildLock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                say(&format!(
-                    "waiting for another build of {}",
-                    shown(crate_dir)
-                ));
+                say(&format!("waiting for another build of {}", shown(crate_dir)));
                 file.lock().map_err(failed)?;
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        Ok(Self {
-            file,
-            path: path.to_owned(),
-        })
+        Ok(Self { file, path: path.to_owned() })
     }
 
     /// The present by the clock that stamps files, in nanoseconds since 1970. (It is coarser than the system's clock, and may lag it by some milliseconds.)
     fn now_ns(&self) -> Result<i64, BuildError> {
-        let touched = (&self.file)
-            .write_all(b"\n")
-            .and_then(|()| FileState::of(&self.path));
+        let touched = (&self.file).write_all(b"\n").and_then(|()| FileState::of(&self.path));
         let state = touched.map_err(|source| io_error("write", &self.path, source))?;
         Ok(state.map_or(0, |state| state.modified_ns))
     }
 }
 
 fn io_error(action: &'static str, path: &Path, source: io::Error) -> BuildError {
-    BuildError::Io {
-        action,
-        path: path.to_owned(),
-        source,
-    }
+    BuildError::Io { action, path: path.to_owned(), source }
 }
 
 /// A path as a person would write it here.
 fn shown(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
-    let short = path
-        .strip_prefix(&here)
-        .ok()
-        .filter(|short| !short.as_os_str().is_empty());
+    let short = path.strip_prefix(&here).ok().filter(|short| !short.as_os_str().is_empty());
     short.unwrap_or(path).display().to_string()
 }
 

@@ -102,7 +102,12 @@ struct Planner<'a> {
 ///
 /// # Errors
 /// Everything that is refused, with its place in the job file.
-pub fn plan(job: &JobFile, sources: &[SourceFacts], descriptors: &[&Descriptor], sinks: &[SinkFacts]) -> Result<Plan, SpecError> {
+pub fn plan(
+    job: &JobFile,
+    sources: &[SourceFacts],
+    descriptors: &[&Descriptor],
+    sinks: &[SinkFacts],
+) -> Result<Plan, SpecError> {
     let mut planner = Planner { job, descriptors, errors: None };
     let order = planner.order_operators();
     let plan = planner.build(&order, sources, sinks);
@@ -125,20 +130,44 @@ impl Planner<'_> {
     /// Indices of the operators such that each comes after those that it reads. Unknown ids and cycles are refused and left out.
     fn order_operators(&mut self) -> Vec<usize> {
         let job = self.job;
-        let known: Vec<&str> = job.sources.iter().map(|source| source.id.as_str()).chain(job.operators.iter().map(|operator| operator.id.as_str())).collect();
-        for input in job.operators.iter().flat_map(|operator| &operator.inputs).chain(job.sinks.iter().flat_map(|sink| &sink.inputs)) {
+        let known: Vec<&str> = job
+            .sources
+            .iter()
+            .map(|source| source.id.as_str())
+            .chain(job.operators.iter().map(|operator| operator.id.as_str()))
+            .collect();
+        for input in job
+            .operators
+            .iter()
+            .flat_map(|operator| &operator.inputs)
+            .chain(job.sinks.iter().flat_map(|sink| &sink.inputs))
+        {
             if !known.contains(&input.from.as_str()) {
-                let what = if job.sinks.iter().any(|sink| *sink.id == *input.from) { "is a sink: it gives no records" } else { "is not the id of a source or operator" };
-                let hint = nearest(&input.from, known.iter().copied()).map(|id| format!("; did you mean {id:?}?")).unwrap_or_default();
+                let what = if job.sinks.iter().any(|sink| *sink.id == *input.from) {
+                    "is a sink: it gives no records"
+                } else {
+                    "is not the id of a source or operator"
+                };
+                let hint = nearest(&input.from, known.iter().copied())
+                    .map(|id| format!("; did you mean {id:?}?"))
+                    .unwrap_or_default();
                 self.refuse(&input.from.at, format!("{:?} {what}{hint}", input.from.value));
             }
         }
         let mut order: Vec<usize> = Vec::new();
         loop {
-            let placed: BTreeSet<&str> =
-                job.sources.iter().map(|source| source.id.as_str()).chain(order.iter().map(|index| job.operators[*index].id.as_str())).collect();
+            let placed: BTreeSet<&str> = job
+                .sources
+                .iter()
+                .map(|source| source.id.as_str())
+                .chain(order.iter().map(|index| job.operators[*index].id.as_str()))
+                .collect();
             let is_ready = |index: &usize| {
-                !order.contains(index) && job.operators[*index].inputs.iter().all(|input| placed.contains(input.from.as_str()) || !known.contains(&input.from.as_str()))
+                !order.contains(index)
+                    && job.operators[*index]
+                        .inputs
+                        .iter()
+                        .all(|input| placed.contains(input.from.as_str()) || !known.contains(&input.from.as_str()))
             };
             match (0..job.operators.len()).find(is_ready) {
                 Some(index) => order.push(index),
@@ -148,7 +177,10 @@ impl Planner<'_> {
         let stuck: Vec<usize> = (0..job.operators.len()).filter(|index| !order.contains(index)).collect();
         if let Some(first) = stuck.first() {
             let ids: Vec<_> = stuck.iter().map(|index| job.operators[*index].id.as_str()).collect();
-            self.refuse(&job.operators[*first].id.at, format!("a cycle: {} read from each other's results, directly or through others", ids.join(", ")));
+            self.refuse(
+                &job.operators[*first].id.at,
+                format!("a cycle: {} read from each other's results, directly or through others", ids.join(", ")),
+            );
         }
         order
     }
@@ -158,7 +190,8 @@ impl Planner<'_> {
         let mut plan = Plan { vertices: Vec::new(), edges: Vec::new() };
         for (index, (source, facts)) in job.sources.iter().zip(sources).enumerate() {
             let most = facts.parallelism_max;
-            let parallelism = self.parallelism(source.parallelism.as_ref(), job.parallelism.min(most), most, &source.id);
+            let parallelism =
+                self.parallelism(source.parallelism.as_ref(), job.parallelism.min(most), most, &source.id);
             plan.vertices.push(Vertex {
                 id: source.id.value.clone(),
                 role: Role::Source(index),
@@ -216,21 +249,36 @@ impl Planner<'_> {
         let mut partitioned = true;
         for spec in &operator.inputs {
             let Some(edge) = self.add_edge(plan, spec, to, Some(descriptor)) else { continue };
-            let (from, by_hash) = (&plan.vertices[plan.edges[edge].from], plan.edges[edge].partitioning == Partitioning::Hash);
-            let (key, value, carried) = (from.key.clone(), from.value.clone(), from.partitioned && plan.edges[edge].partitioning == Partitioning::Forward);
+            let (from, by_hash) =
+                (&plan.vertices[plan.edges[edge].from], plan.edges[edge].partitioning == Partitioning::Hash);
+            let (key, value, carried) = (
+                from.key.clone(),
+                from.value.clone(),
+                from.partitioned && plan.edges[edge].partitioning == Partitioning::Forward,
+            );
             partitioned &= by_hash || carried;
             keys.push(key.clone());
             if value != input.value {
-                let text = format!("{} gives {value}, but {} takes {}", spec.from.value, operator.id.value, input.value);
+                let text =
+                    format!("{} gives {value}, but {} takes {}", spec.from.value, operator.id.value, input.value);
                 self.refuse(&spec.from.at, text);
             }
             let Some(wanted) = &input.key else { continue };
             match &key {
-                None => self.refuse(&spec.from.at, format!("{} asks for keys, but the records of {} have none", operator.id.value, spec.from.value)),
+                None => self.refuse(
+                    &spec.from.at,
+                    format!("{} asks for keys, but the records of {} have none", operator.id.value, spec.from.value),
+                ),
                 Some(key) if key != wanted => {
-                    self.refuse(&spec.from.at, format!("the keys of {} are {key}, but {} takes keys that are {wanted}", spec.from.value, operator.id.value));
+                    self.refuse(
+                        &spec.from.at,
+                        format!(
+                            "the keys of {} are {key}, but {} takes keys that are {wanted}",
+                            spec.from.value, operator.id.value
+                        ),
+                    );
                 }
-                Some(_) if !(by_hash || carried) && !descriptor.states.is_empty() => {
+                Some(_) if !(by_hash || carried || descriptor.states.is_empty()) => {
                     let at = spec.partitioning.as_ref().map_or(&spec.from.at, |partitioning| &partitioning.at);
                     let text = format!(
                         "{} has keyed state, so records of one key must reach one task: use partitioning = \"hash\" (or \"forward\" from an operator that keeps the keys of a hash edge)",
@@ -250,7 +298,13 @@ impl Planner<'_> {
         };
     }
 
-    fn add_edge(&mut self, plan: &mut Plan, input: &InputSpec, to: usize, descriptor: Option<&Descriptor>) -> Option<usize> {
+    fn add_edge(
+        &mut self,
+        plan: &mut Plan,
+        input: &InputSpec,
+        to: usize,
+        descriptor: Option<&Descriptor>,
+    ) -> Option<usize> {
         let from = plan.vertices.iter().position(|vertex| vertex.id == *input.from.value)?;
         let receiver = plan.vertices[to].id.clone();
         if plan.edges.iter().any(|edge| edge.from == from && edge.to == to) {
@@ -273,11 +327,17 @@ impl Planner<'_> {
         if let Some(given) = &input.partitioning {
             if given.value == Partitioning::Forward && !same {
                 let (a, b) = (plan.vertices[from].parallelism, plan.vertices[to].parallelism);
-                let text = format!("forward joins task to task, but {} has parallelism {a} and {receiver} has {b}: make them equal, or use \"rebalance\"", input.from.value);
+                let text = format!(
+                    "forward joins task to task, but {} has parallelism {a} and {receiver} has {b}: make them equal, or use \"rebalance\"",
+                    input.from.value
+                );
                 self.refuse(&given.at, text);
             }
             if given.value == Partitioning::Hash && plan.vertices[from].key.is_none() {
-                self.refuse(&given.at, format!("the records of {} have no keys, so they can't be partitioned by hash", input.from.value));
+                self.refuse(
+                    &given.at,
+                    format!("the records of {} have no keys, so they can't be partitioned by hash", input.from.value),
+                );
             }
         }
         plan.edges.push(PlannedEdge { from, to, partitioning, carries: Carries::Records, chained: false });
@@ -294,10 +354,18 @@ impl Planner<'_> {
                 (Some(from), Some(to)) => {
                     let same = plan.vertices[from].parallelism == plan.vertices[to].parallelism;
                     let partitioning = if same { Partitioning::Forward } else { Partitioning::Rebalance };
-                    plan.edges.push(PlannedEdge { from, to, partitioning, carries: Carries::DeadLetters, chained: false });
+                    plan.edges.push(PlannedEdge {
+                        from,
+                        to,
+                        partitioning,
+                        carries: Carries::DeadLetters,
+                        chained: false,
+                    });
                 }
                 (_, None) => {
-                    let hint = nearest(sink, job.sinks.iter().map(|sink| sink.id.as_str())).map(|id| format!("; did you mean {id:?}?")).unwrap_or_default();
+                    let hint = nearest(sink, job.sinks.iter().map(|sink| sink.id.as_str()))
+                        .map(|id| format!("; did you mean {id:?}?"))
+                        .unwrap_or_default();
                     self.refuse(&operator.on_error.at, format!("{sink:?} is not the id of a sink{hint}"));
                 }
                 (None, _) => {}
@@ -308,7 +376,8 @@ impl Planner<'_> {
     fn parallelism(&mut self, given: Option<&At<u32>>, default: u32, most: u32, id: &At<String>) -> u32 {
         let Some(given) = given else { return default };
         if given.value > self.job.max_parallelism {
-            let text = format!("parallelism {} is above max-parallelism, which is {}", given.value, self.job.max_parallelism);
+            let text =
+                format!("parallelism {} is above max-parallelism, which is {}", given.value, self.job.max_parallelism);
             self.refuse(&given.at, text);
         } else if given.value > most {
             let tasks = if most == 1 { "one task".to_owned() } else { format!("{most} tasks") };
@@ -326,12 +395,23 @@ impl Planner<'_> {
         for (index, vertex) in plan.vertices.iter().enumerate() {
             let taken = plan.edges.iter().any(|edge| edge.from == index && edge.carries == Carries::Records);
             match vertex.role {
-                Role::Source(source) if !taken => self.refuse(&job.sources[source].id.at, format!("nothing reads the records of {}", vertex.id)),
+                Role::Source(source) if !taken => {
+                    self.refuse(&job.sources[source].id.at, format!("nothing reads the records of {}", vertex.id))
+                }
                 Role::Operator(operator) if !taken && !self.descriptors[operator].outputs.is_empty() => {
-                    self.refuse(&job.operators[operator].id.at, format!("nothing reads the results of {}: add a sink (type = \"blackhole\" drops them)", vertex.id));
+                    self.refuse(
+                        &job.operators[operator].id.at,
+                        format!(
+                            "nothing reads the results of {}: add a sink (type = \"blackhole\" drops them)",
+                            vertex.id
+                        ),
+                    );
                 }
                 Role::Sink(sink) if !plan.edges.iter().any(|edge| edge.to == index) => {
-                    self.refuse(&job.sinks[sink].id.at, format!("the sink {} has no inputs, and no operator's on-error names it", vertex.id));
+                    self.refuse(
+                        &job.sinks[sink].id.at,
+                        format!("the sink {} has no inputs, and no operator's on-error names it", vertex.id),
+                    );
                 }
                 _ => {}
             }
@@ -351,7 +431,9 @@ fn finish(plan: &mut Plan) {
     // Receivers come after senders, so one pass from the end suffices. An operator that keeps keys wants them when somebody behind it does.
     for from in (0..plan.vertices.len()).rev() {
         let wanted = plan.edges.iter().any(|edge| {
-            edge.from == from && edge.carries == Carries::Records && (edge.partitioning == Partitioning::Hash || plan.vertices[edge.to].takes_keys())
+            edge.from == from
+                && edge.carries == Carries::Records
+                && (edge.partitioning == Partitioning::Hash || plan.vertices[edge.to].takes_keys())
         });
         if !matches!(plan.vertices[from].role, Role::Sink(_)) {
             plan.vertices[from].keys_wanted = wanted;

@@ -122,23 +122,45 @@ impl Loader {
     /// # Errors
     /// [`JobError`] for the first plugin that can't be had.
     pub fn load_all(&mut self, job: &JobFile, say: &mut dyn FnMut(&str)) -> Result<Vec<Located>, JobError> {
-        job.operators.iter().map(|operator| self.load(operator.id.value.as_str(), &operator.plugin.value, say)).collect()
+        job.operators
+            .iter()
+            .map(|operator| self.load(operator.id.value.as_str(), &operator.plugin.value, say))
+            .collect()
+    }
+
+    /// The plugin of a crate, for use outside of a job file. Messages name it by its folder.
+    ///
+    /// # Errors
+    /// [`JobError`] when it can't be built or is refused.
+    pub fn load_crate(&mut self, folder: &Path, say: &mut dyn FnMut(&str)) -> Result<Located, JobError> {
+        self.load(&folder.display().to_string(), &PluginSpec::Crate { path: folder.to_owned() }, say)
     }
 
     fn load(&mut self, operator: &str, spec: &PluginSpec, say: &mut dyn FnMut(&str)) -> Result<Located, JobError> {
         let (path, built) = match spec {
             PluginSpec::Component { path, .. } => (path.clone(), None),
             PluginSpec::Crate { path } => {
-                let built = self.builder.build(path, say).map_err(|source| JobError::Build { operator: operator.to_owned(), source })?;
+                let built = self
+                    .builder
+                    .build(path, say)
+                    .map_err(|source| JobError::Build { operator: operator.to_owned(), source })?;
                 (built.component.clone(), Some(built))
             }
         };
         let plugin = match self.loaded.get(&path) {
             Some(plugin) => Arc::clone(plugin),
             None => {
-                let component = fs::read(&path).map_err(|source| JobError::Read { operator: operator.to_owned(), path: path.clone(), source })?;
+                let component = fs::read(&path).map_err(|source| JobError::Read {
+                    operator: operator.to_owned(),
+                    path: path.clone(),
+                    source,
+                })?;
                 let loaded = WasmPlugin::load(&self.engine, &component);
-                let plugin = Arc::new(loaded.map_err(|source| JobError::Load { operator: operator.to_owned(), path: path.clone(), source })?);
+                let plugin = Arc::new(loaded.map_err(|source| JobError::Load {
+                    operator: operator.to_owned(),
+                    path: path.clone(),
+                    source,
+                })?);
                 self.loaded.insert(path.clone(), Arc::clone(&plugin));
                 plugin
             }
@@ -148,7 +170,12 @@ impl Loader {
             PluginSpec::Crate { .. } => built.map(|built| built.digest),
         };
         if let Some(wanted) = pinned.filter(|wanted| !wanted.eq_ignore_ascii_case(plugin.digest())) {
-            return Err(JobError::Digest { operator: operator.to_owned(), path, found: plugin.digest().to_owned(), wanted });
+            return Err(JobError::Digest {
+                operator: operator.to_owned(),
+                path,
+                found: plugin.digest().to_owned(),
+                wanted,
+            });
         }
         Ok(Located { plugin, path })
     }

@@ -35,10 +35,16 @@ pub fn prepare(spec: JobFile, loader: &mut Loader, say: &mut dyn FnMut(&str)) ->
     let sinks: Vec<Arc<dyn Sink>> = spec.sinks.iter().map(|sink| open_sink(&sink.kind)).collect();
     let source_facts: Vec<_> = sources
         .iter()
-        .map(|source| SourceFacts { key: source.key_schema(), value: source.value_schema(), parallelism_max: source.parallelism_max() })
+        .map(|source| SourceFacts {
+            key: source.key_schema(),
+            value: source.value_schema(),
+            parallelism_max: source.parallelism_max(),
+        })
         .collect();
-    let sink_facts: Vec<_> =
-        sinks.iter().map(|sink| SinkFacts { parallelism_max: sink.parallelism_max(), reads_keys: sink.reads_keys() }).collect();
+    let sink_facts: Vec<_> = sinks
+        .iter()
+        .map(|sink| SinkFacts { parallelism_max: sink.parallelism_max(), reads_keys: sink.reads_keys() })
+        .collect();
     let descriptors: Vec<_> = plugins.iter().map(|located| located.plugin.descriptor()).collect();
     let plan = plan(&spec, &source_facts, &descriptors, &sink_facts)?;
     Ok(PreparedJob { spec, plan, plugins, sources, sinks })

@@ -80,7 +80,8 @@ impl PreparedJob {
             }
             Executor::Seeded(seed) => {
                 let clock = Arc::new(ManualClock::default());
-                let Assembled { tasks, counters, .. } = assemble(&self, Arc::clone(&clock) as Arc<dyn Clock>, Arc::clone(&control))?;
+                let Assembled { tasks, counters, .. } =
+                    assemble(&self, Arc::clone(&clock) as Arc<dyn Clock>, Arc::clone(&control))?;
                 let tasks = tasks.into_iter().map(|(task, _)| task).collect();
                 (counters, run_seeded(tasks, seed, &clock, &control))
             }
@@ -101,7 +102,10 @@ impl PreparedJob {
             seconds: elapsed.as_secs_f64(),
             cpu_seconds: cpu_seconds(),
             peak_memory_bytes: peak_memory_bytes(),
-            start_to_first_result_ms: control.first_result.get().map(|first| first.duration_since(process_start).as_secs_f64() * 1e3),
+            start_to_first_result_ms: control
+                .first_result
+                .get()
+                .map(|first| first.duration_since(process_start).as_secs_f64() * 1e3),
             steady_records_per_second: None,
             sources: Default::default(),
             operators: Default::default(),
@@ -125,7 +129,8 @@ impl PreparedJob {
 
     fn fill(&self, report: &mut Report, counters: &Counters, timeline: &Timeline) {
         // With several sources, the largest one says when the run is steady.
-        let sources = self.plan.vertices.iter().enumerate().filter(|(_, vertex)| matches!(vertex.role, Role::Source(_)));
+        let sources =
+            self.plan.vertices.iter().enumerate().filter(|(_, vertex)| matches!(vertex.role, Role::Source(_)));
         let totals = taken(counters);
         let largest = sources.clone().max_by_key(|(index, _)| totals[*index]).map(|(index, _)| index);
         let rates = largest.and_then(|source| timeline.steady_rates(source));
@@ -156,12 +161,14 @@ fn cpu_seconds() -> f64 {
         resource::{UsageWho, getrusage},
         time::TimeValLike,
     };
-    getrusage(UsageWho::RUSAGE_SELF)
-        .map_or(0.0, |usage| (usage.user_time().num_microseconds() + usage.system_time().num_microseconds()) as f64 / 1e6)
+    getrusage(UsageWho::RUSAGE_SELF).map_or(0.0, |usage| {
+        (usage.user_time().num_microseconds() + usage.system_time().num_microseconds()) as f64 / 1e6
+    })
 }
 
 fn peak_memory_bytes() -> u64 {
     // The kernel gives kilobytes on Linux and bytes on macOS.
     let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
-    nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).map_or(0, |usage| usage.max_rss() as u64 * unit)
+    nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF)
+        .map_or(0, |usage| usage.max_rss() as u64 * unit)
 }

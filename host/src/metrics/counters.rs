@@ -54,7 +54,12 @@ impl CounterSet {
 
     /// All values.
     pub fn values(&self) -> BTreeMap<String, u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(name, counter)| (name.clone(), counter.get())).collect()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .map(|(name, counter)| (name.clone(), counter.get()))
+            .collect()
     }
 }
 

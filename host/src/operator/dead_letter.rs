@@ -24,7 +24,13 @@ pub struct DeadLetter<'a> {
 
 impl<'a> DeadLetter<'a> {
     /// The letter for record `index` of a batch.
-    pub fn new(info: &'a TaskInfo, fault: &'a Fault, batch: &Batch, index: usize, (key, value): (Option<&Schema>, &Schema)) -> Self {
+    pub fn new(
+        info: &'a TaskInfo,
+        fault: &'a Fault,
+        batch: &Batch,
+        index: usize,
+        (key, value): (Option<&Schema>, &Schema),
+    ) -> Self {
         Self {
             operator: &info.operator,
             task: info.task,
@@ -65,7 +71,10 @@ pub(super) fn describe_record(batch: &Batch, index: usize, (key, value): (Option
     };
     let value = short(&shown(value, batch.values.get(index)));
     match &batch.keys {
-        Some(keys) => format!("the record with key {} and value {value}", short(&shown(key.unwrap_or(&Schema::opaque()), keys.column.get(index)))),
+        Some(keys) => format!(
+            "the record with key {} and value {value}",
+            short(&shown(key.unwrap_or(&Schema::opaque()), keys.column.get(index)))
+        ),
         None => format!("the record {value}"),
     }
 }

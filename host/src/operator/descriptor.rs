@@ -129,7 +129,8 @@ impl Descriptor {
     /// Everything that is wrong with it or that this version does not do, each as a phrase that follows "the plugin"; empty when it can run.
     pub fn refusals(&self) -> Vec<String> {
         let mut refusals = Vec::new();
-        let mut unsupported = |what: String| refusals.push(format!("asks for {what}, which this version does not support"));
+        let mut unsupported =
+            |what: String| refusals.push(format!("asks for {what}, which this version does not support"));
         match self.inputs.len() {
             1 => {}
             0 => unsupported("no input".into()),
@@ -147,7 +148,11 @@ impl Descriptor {
                 unsupported(format!("a time to live (state {})", state.name));
             }
         }
-        for (asked, hook) in [(self.hooks.on_watermark, "on-watermark"), (self.hooks.on_timers, "on-timers"), (self.hooks.snapshot, "snapshot")] {
+        for (asked, hook) in [
+            (self.hooks.on_watermark, "on-watermark"),
+            (self.hooks.on_timers, "on-timers"),
+            (self.hooks.snapshot, "snapshot"),
+        ] {
             if asked {
                 unsupported(format!("the hook {hook}"));
             }

@@ -153,7 +153,13 @@ pub struct Exchange {
 
 impl Exchange {
     /// An exchange with nothing staged.
-    pub fn new(table: KeyTable, rules: Vec<OutputRule>, limits: ExchangeLimits, metrics: CounterSet, log: LogSink) -> Box<Self> {
+    pub fn new(
+        table: KeyTable,
+        rules: Vec<OutputRule>,
+        limits: ExchangeLimits,
+        metrics: CounterSet,
+        log: LogSink,
+    ) -> Box<Self> {
         Box::new(Self {
             table,
             phase: Phase::Quiet,
@@ -175,7 +181,13 @@ impl Exchange {
 
     /// An exchange for an instance that is being described: it may do nothing but log.
     pub fn idle() -> Box<Self> {
-        Self::new(KeyTable::new(Vec::new(), 1, 1), Vec::new(), ExchangeLimits::default(), CounterSet::default(), Box::new(|_, _, _| {}))
+        Self::new(
+            KeyTable::new(Vec::new(), 1, 1),
+            Vec::new(),
+            ExchangeLimits::default(),
+            CounterSet::default(),
+            Box::new(|_, _, _| {}),
+        )
     }
 
     /// Begins a call.
@@ -220,19 +232,38 @@ impl Exchange {
     ///
     /// # Errors
     /// [`StageError`]; the call will be rolled back.
-    pub fn emit(&mut self, output: u32, src: &[u32], data: &[u8], ends: &[u32], timestamps: &[i64]) -> Result<(), StageError> {
+    pub fn emit(
+        &mut self,
+        output: u32,
+        src: &[u32],
+        data: &[u8],
+        ends: &[u32],
+        timestamps: &[i64],
+    ) -> Result<(), StageError> {
         let staged = self.check_emit(output, false, data, ends, timestamps).and_then(|rule| {
             let (Phase::Records(records) | Phase::End(records)) = self.phase else { return Err(quiet("emit")) };
             let wanted = (rule.keys_wanted || (self.input_has_times && timestamps.is_empty())) && !ends.is_empty();
             if !(src.len() == ends.len() || src.is_empty() && !wanted) {
-                return Err(StageError::Malformed(format!("emit was given {} values but {} source records", ends.len(), src.len())));
+                return Err(StageError::Malformed(format!(
+                    "emit was given {} values but {} source records",
+                    ends.len(),
+                    src.len()
+                )));
             }
             // Without a branch per entry, so that it is vectorised.
             if src.iter().fold(0, |most, index| (*index).max(most)) as usize >= records.max(1) {
-                return Err(StageError::Malformed(format!("emit names a source record beyond the {records} of the call")));
+                return Err(StageError::Malformed(format!(
+                    "emit names a source record beyond the {records} of the call"
+                )));
             }
-            let values = BytesColumn::from_slices(data, ends).map_err(|error| StageError::Malformed(format!("emit, values: {error}")))?;
-            Ok(StagedOutput { src: if wanted { src.to_vec() } else { Vec::new() }, keys: None, values, timestamps: timestamps.to_vec() })
+            let values = BytesColumn::from_slices(data, ends)
+                .map_err(|error| StageError::Malformed(format!("emit, values: {error}")))?;
+            Ok(StagedOutput {
+                src: if wanted { src.to_vec() } else { Vec::new() },
+                keys: None,
+                values,
+                timestamps: timestamps.to_vec(),
+            })
         });
         self.stage_output(staged)
     }
@@ -251,12 +282,23 @@ impl Exchange {
     ) -> Result<(), StageError> {
         let staged = self.check_emit(output, true, data, ends, timestamps).and_then(|rule| {
             if key_ends.len() != ends.len() {
-                return Err(StageError::Malformed(format!("emit-keyed was given {} values but {} keys", ends.len(), key_ends.len())));
+                return Err(StageError::Malformed(format!(
+                    "emit-keyed was given {} values but {} keys",
+                    ends.len(),
+                    key_ends.len()
+                )));
             }
-            let keys = BytesColumn::from_slices(key_data, key_ends).map_err(|error| StageError::Malformed(format!("emit-keyed, keys: {error}")))?;
+            let keys = BytesColumn::from_slices(key_data, key_ends)
+                .map_err(|error| StageError::Malformed(format!("emit-keyed, keys: {error}")))?;
             check_sizes(&keys, self.limits.key_bytes_max, "a key")?;
-            let values = BytesColumn::from_slices(data, ends).map_err(|error| StageError::Malformed(format!("emit-keyed, values: {error}")))?;
-            Ok(StagedOutput { src: Vec::new(), keys: rule.keys_wanted.then_some(keys), values, timestamps: timestamps.to_vec() })
+            let values = BytesColumn::from_slices(data, ends)
+                .map_err(|error| StageError::Malformed(format!("emit-keyed, values: {error}")))?;
+            Ok(StagedOutput {
+                src: Vec::new(),
+                keys: rule.keys_wanted.then_some(keys),
+                values,
+                timestamps: timestamps.to_vec(),
+            })
         });
         self.stage_output(staged)
     }
@@ -265,7 +307,14 @@ impl Exchange {
     ///
     /// # Errors
     /// [`StageError`]; the call will be rolled back.
-    pub fn put_many(&mut self, state: u32, slots: &[u32], data: &[u8], ends: &[u32], versions: &[u16]) -> Result<(), StageError> {
+    pub fn put_many(
+        &mut self,
+        state: u32,
+        slots: &[u32],
+        data: &[u8],
+        ends: &[u32],
+        versions: &[u16],
+    ) -> Result<(), StageError> {
         let checked = self.check_put(state, slots, data, ends, versions);
         if let Err(error) = &checked {
             self.condemn(error);
@@ -300,7 +349,11 @@ impl Exchange {
         let (writes, used) = (&self.writes, self.writes_used);
         let written = self.written.get_or_insert_with(|| {
             let places = writes[..used].iter().enumerate();
-            places.flat_map(|(at, write)| write.slots.iter().enumerate().map(move |(index, slot)| ((write.state, *slot), (at, index)))).collect()
+            places
+                .flat_map(|(at, write)| {
+                    write.slots.iter().enumerate().map(move |(index, slot)| ((write.state, *slot), (at, index)))
+                })
+                .collect()
         });
         let mut column = StoredColumn::default();
         for slot in slots {
@@ -333,7 +386,9 @@ impl Exchange {
         if key.len() > self.limits.key_bytes_max {
             return Err(too_large("a key", key.len(), self.limits.key_bytes_max));
         }
-        self.table.slot_of(key).ok_or_else(|| StageError::Limit("the call asked for more slots than a batch may have records".into()))
+        self.table
+            .slot_of(key)
+            .ok_or_else(|| StageError::Limit("the call asked for more slots than a batch may have records".into()))
     }
 
     /// Writes a log line.
@@ -357,11 +412,19 @@ impl Exchange {
 
     fn metric(&mut self, name: &str) -> Option<&crate::metrics::Counter> {
         if !self.metric_names.contains_key(name) {
-            let valid = !name.is_empty() && name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+            let valid = !name.is_empty()
+                && name.len() <= 64
+                && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
             if !valid || self.metric_names.len() >= METRIC_NAMES_MAX {
                 let shown: String = name.chars().take(64).collect();
                 if self.metric_names.len() <= METRIC_NAMES_MAX {
-                    (self.log)(LogLevel::Warn, "metrics", &format!("the metric name {shown:?} is ignored: names match [a-z0-9-]+, and there are at most {METRIC_NAMES_MAX}"));
+                    (self.log)(
+                        LogLevel::Warn,
+                        "metrics",
+                        &format!(
+                            "the metric name {shown:?} is ignored: names match [a-z0-9-]+, and there are at most {METRIC_NAMES_MAX}"
+                        ),
+                    );
                 }
                 return None;
             }
@@ -370,7 +433,14 @@ impl Exchange {
         self.metric_names.get(name).map(|counter| &**counter)
     }
 
-    fn check_emit(&mut self, output: u32, sets_key: bool, data: &[u8], ends: &[u32], timestamps: &[i64]) -> Result<OutputRule, StageError> {
+    fn check_emit(
+        &mut self,
+        output: u32,
+        sets_key: bool,
+        data: &[u8],
+        ends: &[u32],
+        timestamps: &[i64],
+    ) -> Result<OutputRule, StageError> {
         if self.phase == Phase::Quiet {
             return Err(quiet("emit"));
         }
@@ -379,10 +449,16 @@ impl Exchange {
         };
         if rule.sets_key != sets_key {
             let (called, declared) = if sets_key { ("emit-keyed", "does not set keys") } else { ("emit", "sets keys") };
-            return Err(StageError::Malformed(format!("{called} was called for output {output}, which {declared} by its descriptor")));
+            return Err(StageError::Malformed(format!(
+                "{called} was called for output {output}, which {declared} by its descriptor"
+            )));
         }
         if !timestamps.is_empty() && timestamps.len() != ends.len() {
-            return Err(StageError::Malformed(format!("emit was given {} values but {} event times", ends.len(), timestamps.len())));
+            return Err(StageError::Malformed(format!(
+                "emit was given {} values but {} event times",
+                ends.len(),
+                timestamps.len()
+            )));
         }
         if data.len() > self.limits.value_bytes_max {
             let mut start = 0;
@@ -398,13 +474,25 @@ impl Exchange {
         Ok(rule)
     }
 
-    fn check_put(&mut self, state: u32, slots: &[u32], data: &[u8], ends: &[u32], versions: &[u16]) -> Result<(), StageError> {
+    fn check_put(
+        &mut self,
+        state: u32,
+        slots: &[u32],
+        data: &[u8],
+        ends: &[u32],
+        versions: &[u16],
+    ) -> Result<(), StageError> {
         if self.phase == Phase::Quiet {
             return Err(quiet("put-many"));
         }
         let Some(current) = self.table.version(state) else { return Err(no_state(state)) };
         if slots.len() != ends.len() || !(versions.is_empty() || versions.len() == ends.len()) {
-            let text = format!("put-many was given {} slots, {} values and {} versions", slots.len(), ends.len(), versions.len());
+            let text = format!(
+                "put-many was given {} slots, {} values and {} versions",
+                slots.len(),
+                ends.len(),
+                versions.len()
+            );
             return Err(StageError::Malformed(text));
         }
         let falls = ends.windows(2).fold(false, |falls, pair| falls | (pair[1] < pair[0]));
@@ -412,10 +500,14 @@ impl Exchange {
             return Err(StageError::Malformed("put-many, values: the ends do not fit the data".into()));
         }
         if let Some(version) = versions.iter().find(|version| **version != 0 && **version != current) {
-            return Err(StageError::Malformed(format!("put-many was given schema version {version}, but the state has version {current}")));
+            return Err(StageError::Malformed(format!(
+                "put-many was given schema version {version}, but the state has version {current}"
+            )));
         }
         if data.len() > self.limits.value_bytes_max {
-            let largest = ends.iter().scan(0, |start, end| Some(end - std::mem::replace(start, *end))).max().unwrap_or(0) as usize;
+            let largest =
+                ends.iter().scan(0, |start, end| Some(end - std::mem::replace(start, *end))).max().unwrap_or(0)
+                    as usize;
             if largest > self.limits.value_bytes_max {
                 return Err(too_large("a state's value", largest, self.limits.value_bytes_max));
             }
@@ -430,7 +522,9 @@ impl Exchange {
         self.staged_bytes += bytes;
         if self.staged_bytes > self.limits.staged_bytes_max {
             let most = self.limits.staged_bytes_max;
-            return Err(StageError::Limit(format!("the call emitted more than {most} bytes (limits.output), state included")));
+            return Err(StageError::Limit(format!(
+                "the call emitted more than {most} bytes (limits.output), state included"
+            )));
         }
         Ok(())
     }

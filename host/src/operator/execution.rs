@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use super::{
-    CallTime, DeadLetter, Descriptor, Exchange, ExchangeLimits, Failure, Instance, InstanceLimits, Keying, LogLevel, OutputRule, Phase, Plugin, TaskInfo,
-    dead_letter::describe_record,
+    CallTime, DeadLetter, Descriptor, Exchange, ExchangeLimits, Failure, Instance, InstanceLimits, Keying, LogLevel,
+    OutputRule, Phase, Plugin, TaskInfo, dead_letter::describe_record,
 };
 use crate::{
     metrics::OperatorCounters,
@@ -90,7 +90,19 @@ impl Execution {
     /// # Errors
     /// A fault in `open`, or no memory for an instance: the job fails.
     pub fn new(setup: ExecutionSetup) -> Result<Self, Fault> {
-        let ExecutionSetup { info, plugin, config, limits, exchange_limits, policy, faults_per_minute, keys_wanted, key_schema, counters, log } = setup;
+        let ExecutionSetup {
+            info,
+            plugin,
+            config,
+            limits,
+            exchange_limits,
+            policy,
+            faults_per_minute,
+            keys_wanted,
+            key_schema,
+            counters,
+            log,
+        } = setup;
         let descriptor = plugin.descriptor();
         let table = KeyTable::new(stored_values(descriptor), SLOTS_DEFAULT, info.batch.records);
         let rules = descriptor.outputs.iter().map(|output| OutputRule {
@@ -126,7 +138,13 @@ impl Execution {
     ///
     /// # Errors
     /// A fault that fails the job.
-    pub fn process(&mut self, batch: &Batch, time: CallTime, out: &mut Vec<Batch>, dead: &mut Batch) -> Result<(), Fault> {
+    pub fn process(
+        &mut self,
+        batch: &Batch,
+        time: CallTime,
+        out: &mut Vec<Batch>,
+        dead: &mut Batch,
+    ) -> Result<(), Fault> {
         self.counters.records_in.add(batch.len() as u64);
         self.counters.batches_in.add(1);
         self.run_in_parts(Export::Process, batch, time, out, dead)
@@ -137,11 +155,17 @@ impl Execution {
     /// # Errors
     /// A fault that fails the job.
     pub fn on_end(&mut self, time: CallTime, out: &mut Vec<Batch>, dead: &mut Batch) -> Result<bool, Fault> {
-        let Some(cursor) = self.end_cursor.filter(|_| self.plugin.descriptor().visits_at_end()) else { return Ok(false) };
+        let Some(cursor) = self.end_cursor.filter(|_| self.plugin.descriptor().visits_at_end()) else {
+            return Ok(false);
+        };
         let mut keys = Keys::default();
         self.end_cursor = self.exchange.table.walk(cursor, self.info.batch.records, &mut keys);
         if !keys.hashes.is_empty() {
-            let batch = Batch { values: BytesColumn::empty_strings(keys.hashes.len()), keys: Some(keys), timestamps: Vec::new() };
+            let batch = Batch {
+                values: BytesColumn::empty_strings(keys.hashes.len()),
+                keys: Some(keys),
+                timestamps: Vec::new(),
+            };
             self.run_in_parts(Export::OnEnd, &batch, time, out, dead)?;
         }
         Ok(self.end_cursor.is_some())
@@ -161,15 +185,29 @@ impl Execution {
         (self.exchange.table.len(), self.exchange.table.bytes())
     }
 
-    fn run_in_parts(&mut self, export: Export, batch: &Batch, time: CallTime, out: &mut Vec<Batch>, dead: &mut Batch) -> Result<(), Fault> {
+    fn run_in_parts(
+        &mut self,
+        export: Export,
+        batch: &Batch,
+        time: CallTime,
+        out: &mut Vec<Batch>,
+        dead: &mut Batch,
+    ) -> Result<(), Fault> {
         let mut parts = Vec::new();
         push_pieces(&mut parts, 0, batch.len(), self.records_max);
         while let Some((from, to)) = parts.pop() {
-            let result = if to - from == batch.len() { self.run(export, batch, time, out) } else { self.run(export, &batch.slice(from, to), time, out) };
+            let result = if to - from == batch.len() {
+                self.run(export, batch, time, out)
+            } else {
+                self.run(export, &batch.slice(from, to), time, out)
+            };
             match result {
                 Ok(failures) => {
                     for failure in failures {
-                        let fault = Fault { index: Some(failure.index), ..Fault::new(FaultKind::FailedRecord, failure.message) };
+                        let fault = Fault {
+                            index: Some(failure.index),
+                            ..Fault::new(FaultKind::FailedRecord, failure.message)
+                        };
                         self.counters.faults.add(1);
                         self.give_up(batch, from + failure.index as usize, fault, dead)?;
                     }
@@ -179,7 +217,8 @@ impl Execution {
                 Err(fault) => {
                     self.counters.faults.add(1);
                     self.replace_instance()?;
-                    let index = fault.index.map(|index| from + index as usize).filter(|index| (from..to).contains(index));
+                    let index =
+                        fault.index.map(|index| from + index as usize).filter(|index| (from..to).contains(index));
                     if to - from == 1 {
                         self.count_fault(time, &fault)?;
                         self.give_up(batch, from, fault, dead)?;
@@ -191,12 +230,19 @@ impl Execution {
                         self.exchange.log(LogLevel::Warn, "fault", &text);
                         push_pieces(&mut parts, from, to, self.records_max);
                     } else if self.policy == FaultPolicy::Fail {
-                        let place = index.map_or_else(|| format!("in a batch of {} records", to - from), |index| self.place(batch, index));
+                        let place = index.map_or_else(
+                            || format!("in a batch of {} records", to - from),
+                            |index| self.place(batch, index),
+                        );
                         return Err(self.located(fault, &place));
                     } else {
                         self.count_fault(time, &fault)?;
                         match index {
-                            Some(index) => parts.extend([(index + 1, to), (index, index + 1), (from, index)].into_iter().filter(|(from, to)| from < to)),
+                            Some(index) => parts.extend(
+                                [(index + 1, to), (index, index + 1), (from, index)]
+                                    .into_iter()
+                                    .filter(|(from, to)| from < to),
+                            ),
                             None => push_pieces(&mut parts, from, to, (to - from).div_ceil(2)),
                         }
                     }
@@ -207,10 +253,21 @@ impl Execution {
     }
 
     /// One transaction.
-    fn run(&mut self, export: Export, batch: &Batch, time: CallTime, out: &mut Vec<Batch>) -> Result<Vec<Failure>, Fault> {
+    fn run(
+        &mut self,
+        export: Export,
+        batch: &Batch,
+        time: CallTime,
+        out: &mut Vec<Batch>,
+    ) -> Result<Vec<Failure>, Fault> {
         match (&batch.keys, self.keyed) {
             (Some(keys), true) => self.exchange.table.resolve(keys, &mut self.delivery),
-            (None, true) => return Err(Fault::new(FaultKind::HostBug, format!("operator {} got records without keys", self.info.operator))),
+            (None, true) => {
+                return Err(Fault::new(
+                    FaultKind::HostBug,
+                    format!("operator {} got records without keys", self.info.operator),
+                ));
+            }
             (_, false) => self.delivery.clear(),
         }
         let called = match export {
@@ -228,7 +285,9 @@ impl Execution {
             (Ok(failures), None) => check_failures(failures, batch.len()),
             // What the guest handed over before it failed says more than how it failed.
             (Err(fault), verdict) => Err(match verdict {
-                Some(verdict) if fault.kind == FaultKind::GuestError => Fault { message: verdict.message, kind: verdict.kind, ..fault },
+                Some(verdict) if fault.kind == FaultKind::GuestError => {
+                    Fault { message: verdict.message, kind: verdict.kind, ..fault }
+                }
                 _ => fault,
             }),
         };
@@ -252,9 +311,9 @@ impl Execution {
             let current = table.version(write.state).unwrap_or(1);
             for (index, slot) in write.slots.iter().enumerate() {
                 let version = if write.versions.is_empty() { current } else { write.versions[index] };
-                table
-                    .set_value(*slot, write.state, version, write.value(index))
-                    .map_err(|error| Fault::new(FaultKind::HostBug, format!("slot {} was checked and is gone", error.0)))?;
+                table.set_value(*slot, write.state, version, write.value(index)).map_err(|error| {
+                    Fault::new(FaultKind::HostBug, format!("slot {} was checked and is gone", error.0))
+                })?;
             }
         }
         let limits = self.info.batch;
@@ -324,7 +383,10 @@ impl Execution {
     }
 
     fn located(&self, fault: Fault, place: &str) -> Fault {
-        Fault { message: format!("operator {}, task {}: {} ({place})", self.info.operator, self.info.task, fault.message), ..fault }
+        Fault {
+            message: format!("operator {}, task {}: {} ({place})", self.info.operator, self.info.task, fault.message),
+            ..fault
+        }
     }
 
     fn count_good_call(&mut self) {
@@ -341,22 +403,36 @@ impl Execution {
         if self.rate.count(time.now) {
             return Ok(());
         }
-        let text = format!("more than {} faults in a minute (limits.faults-per-minute); the last one: {}", self.rate.per_minute, fault.message);
+        let text = format!(
+            "more than {} faults in a minute (limits.faults-per-minute); the last one: {}",
+            self.rate.per_minute, fault.message
+        );
         Err(self.located(Fault { message: text, ..fault.clone() }, "giving up"))
     }
 }
 
-fn open(plugin: &dyn Plugin, limits: InstanceLimits, info: &TaskInfo, config: &str, exchange: &mut Box<Exchange>) -> Result<Box<dyn Instance>, Fault> {
+fn open(
+    plugin: &dyn Plugin,
+    limits: InstanceLimits,
+    info: &TaskInfo,
+    config: &str,
+    exchange: &mut Box<Exchange>,
+) -> Result<Box<dyn Instance>, Fault> {
     exchange.begin(Phase::Quiet, false);
     let mut instance = plugin.instantiate(limits, info)?;
-    instance
-        .open(config, info, exchange)
-        .map_err(|fault| Fault { message: format!("operator {}, task {}: {} (in open)", info.operator, info.task, fault.message), ..fault })?;
+    instance.open(config, info, exchange).map_err(|fault| Fault {
+        message: format!("operator {}, task {}: {} (in open)", info.operator, info.task, fault.message),
+        ..fault
+    })?;
     Ok(instance)
 }
 
 fn stored_values(descriptor: &Descriptor) -> Vec<StoredValue> {
-    descriptor.states.iter().map(|state| StoredValue { version: state.version, prefetch: state.prefetch, on_end: state.on_end }).collect()
+    descriptor
+        .states
+        .iter()
+        .map(|state| StoredValue { version: state.version, prefetch: state.prefetch, on_end: state.on_end })
+        .collect()
 }
 
 fn check_failures(failures: Vec<Failure>, records: usize) -> Result<Vec<Failure>, Fault> {
@@ -364,7 +440,10 @@ fn check_failures(failures: Vec<Failure>, records: usize) -> Result<Vec<Failure>
     if ascending && failures.last().is_none_or(|last| (last.index as usize) < records) {
         return Ok(failures);
     }
-    Err(Fault::new(FaultKind::MalformedColumns, "the failures it returned are not in ascending order or name records that were not there"))
+    Err(Fault::new(
+        FaultKind::MalformedColumns,
+        "the failures it returned are not in ascending order or name records that were not there",
+    ))
 }
 
 /// Pushes `from..to` in pieces of at most `most`, so that popping gives them in order.
@@ -375,10 +454,13 @@ fn push_pieces(parts: &mut Vec<(usize, usize)>, from: usize, to: usize, most: us
 
 #[inline]
 fn gather(keys: &Keys, src: &[u32]) -> Keys {
-    if src.len() == keys.hashes.len() && src.iter().enumerate().fold(true, |same, (index, src)| same & (index as u32 == *src)) {
+    if src.len() == keys.hashes.len()
+        && src.iter().enumerate().fold(true, |same, (index, src)| same & (index as u32 == *src))
+    {
         return keys.clone();
     }
-    let mut gathered = Keys { column: BytesColumn::with_capacity(src.len(), src.len() * 8), hashes: Vec::with_capacity(src.len()) };
+    let mut gathered =
+        Keys { column: BytesColumn::with_capacity(src.len(), src.len() * 8), hashes: Vec::with_capacity(src.len()) };
     for src in src {
         gathered.push(keys.column.get(*src as usize), keys.hashes[*src as usize]);
     }
@@ -407,3 +489,6 @@ impl FaultRate {
         self.count <= self.per_minute
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,13 +64,24 @@ pub trait Instance: Send {
     ///
     /// # Errors
     /// A guest fault; what is staged has to be dropped.
-    fn process(&mut self, delivery: &Delivery, batch: &Batch, time: CallTime, exchange: &mut Box<Exchange>) -> Result<Vec<Failure>, Fault>;
+    fn process(
+        &mut self,
+        delivery: &Delivery,
+        batch: &Batch,
+        time: CallTime,
+        exchange: &mut Box<Exchange>,
+    ) -> Result<Vec<Failure>, Fault>;
 
     /// Visits keys at the end of the input.
     ///
     /// # Errors
     /// As for `process`.
-    fn on_end(&mut self, delivery: &Delivery, time: CallTime, exchange: &mut Box<Exchange>) -> Result<Vec<Failure>, Fault>;
+    fn on_end(
+        &mut self,
+        delivery: &Delivery,
+        time: CallTime,
+        exchange: &mut Box<Exchange>,
+    ) -> Result<Vec<Failure>, Fault>;
 
     /// The last call.
     ///

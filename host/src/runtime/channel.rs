@@ -172,6 +172,7 @@ impl Edge {
 
     /// Sends what was pending and fits. Returns whether all is sent.
     pub(super) fn flush_pending(&mut self) -> bool {
-        self.outlets.iter_mut().fold(true, |all, outlet| outlet.flush() && all)
+        // Every outlet is flushed, whatever came of the others.
+        self.outlets.iter_mut().filter_map(|outlet| (!outlet.flush()).then_some(())).count() == 0
     }
 }

@@ -8,17 +8,13 @@
 
 use std::{
     sync::{
-        Arc,
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use super::{
-    Clock, Edge, Input,
-    channel::Ended,
-};
+use super::{Clock, Edge, Input, channel::Ended};
 use crate::{
     connector::{ConnectorError, Read, SinkWriter, SourceReader},
     dataflow::WatermarkTracker,
@@ -216,7 +212,8 @@ impl Task {
             return Ok(Progress::Worked);
         }
         let began = Instant::now();
-        let read = reader.read(now, &mut self.gathered, self.limits).map_err(|error| external(&self.nodes[0].id, &error))?;
+        let read =
+            reader.read(now, &mut self.gathered, self.limits).map_err(|error| external(&self.nodes[0].id, &error))?;
         self.nodes[0].counters.busy_ns.add_time(began.elapsed());
         let full = self.gathered.is_full(self.limits);
         if !self.gathered.is_empty() && self.gathered_since.is_none() {
@@ -228,7 +225,9 @@ impl Task {
         }
         match read {
             Read::More => Ok(Progress::Worked),
-            Read::Waiting(wait) => Ok(Progress::Idle(self.gathered_since.map_or(wait, |since| wait.min((since + self.timeout).saturating_sub(now))))),
+            Read::Waiting(wait) => Ok(Progress::Idle(
+                self.gathered_since.map_or(wait, |since| wait.min((since + self.timeout).saturating_sub(now))),
+            )),
             Read::End => {
                 self.end_of_input()?;
                 Ok(Progress::Worked)
@@ -441,10 +440,12 @@ impl Task {
     }
 
     fn edges(&mut self) -> impl Iterator<Item = &mut Edge> {
-        self.nodes.iter_mut().flat_map(|node| node.targets.iter_mut().chain(&mut node.dead_targets)).filter_map(|target| match target {
-            Target::Edge(edge) => Some(edge),
-            Target::Chained(_) => None,
-        })
+        self.nodes.iter_mut().flat_map(|node| node.targets.iter_mut().chain(&mut node.dead_targets)).filter_map(
+            |target| match target {
+                Target::Edge(edge) => Some(edge),
+                Target::Chained(_) => None,
+            },
+        )
     }
 
     fn broadcast(&mut self, mark: &Element) {
@@ -452,7 +453,8 @@ impl Task {
     }
 
     fn flush_pending(&mut self) -> bool {
-        self.edges().fold(true, |all, edge| edge.flush_pending() && all)
+        // Every edge is flushed, whatever came of the others.
+        self.edges().filter_map(|edge| (!edge.flush_pending()).then_some(())).count() == 0
     }
 
     fn flush_due(&mut self) {
@@ -509,3 +511,6 @@ fn finish(id: &str, writer: &mut Option<Box<dyn SinkWriter>>) -> Result<(), Faul
 fn external(id: &str, error: &ConnectorError) -> Fault {
     Fault::new(FaultKind::External, format!("{id}: {error}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,12 @@ use std::sync::atomic::Ordering;
 ///
 /// # Errors
 /// The first fault of a task, or a host bug when a thread can't be had or unwinds.
-pub fn run_on_threads(tasks: Vec<(Task, Parker)>, wake_all: &[Unparker], control: &Arc<Control>, mut watch: impl FnMut()) -> Result<(), Fault> {
+pub fn run_on_threads(
+    tasks: Vec<(Task, Parker)>,
+    wake_all: &[Unparker],
+    control: &Arc<Control>,
+    mut watch: impl FnMut(),
+) -> Result<(), Fault> {
     let (ended, ends) = crossbeam::channel::unbounded();
     let mut fault = None;
     let mut running = 0;
@@ -31,7 +36,8 @@ pub fn run_on_threads(tasks: Vec<(Task, Parker)>, wake_all: &[Unparker], control
             let ended = ended.clone();
             let name = task.name().to_owned();
             let spawned = thread::Builder::new().name(name.chars().take(15).collect()).spawn_scoped(scope, move || {
-                let result = catch_unwind(AssertUnwindSafe(|| drive(task, &parker))).unwrap_or_else(|panic| Err(host_bug(&name, &*panic)));
+                let result = catch_unwind(AssertUnwindSafe(|| drive(task, &parker)))
+                    .unwrap_or_else(|panic| Err(host_bug(&name, &*panic)));
                 // The receiver lives as long as this scope.
                 let _ = ended.send(result);
             });
@@ -89,6 +95,13 @@ fn drive(mut task: Task, parker: &Parker) -> Result<(), Fault> {
 }
 
 fn host_bug(task: &str, panic: &(dyn Any + Send)) -> Fault {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-    Fault::new(FaultKind::HostBug, format!("wasmill itself failed in task {task}: {text}; please report this with the lines above"))
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    Fault::new(
+        FaultKind::HostBug,
+        format!("wasmill itself failed in task {task}: {text}; please report this with the lines above"),
+    )
 }

@@ -30,7 +30,9 @@ fn json(node: Node, problems: &mut Vec<Problem>) -> Json {
         Json::Null
     };
     match node.value {
-        Value::Table(table) => Json::Object(Map::from_iter(table.entries.into_iter().map(|entry| (entry.key, json(entry.node, problems))))),
+        Value::Table(table) => {
+            Json::Object(Map::from_iter(table.entries.into_iter().map(|entry| (entry.key, json(entry.node, problems)))))
+        }
         Value::List(nodes) => nodes.into_iter().map(|node| json(node, problems)).collect(),
         Value::Text(text) | Value::Datetime(text) => Json::String(text),
         Value::Raw(text) => {
@@ -41,11 +43,15 @@ fn json(node: Node, problems: &mut Vec<Problem>) -> Json {
         Value::Boolean(truth) => Json::Bool(truth),
         Value::Integer(number) => match Number::from_i128(number) {
             Some(number) => Json::Number(number),
-            None => refuse("a whole number of more than 64 bits does not fit into a config; write it as a string".to_owned()),
+            None => refuse(
+                "a whole number of more than 64 bits does not fit into a config; write it as a string".to_owned(),
+            ),
         },
         Value::Float(number) => match Number::from_f64(number) {
             Some(number) => Json::Number(number),
-            None => refuse("a number that is not finite does not fit into a config, which is handed on as JSON".to_owned()),
+            None => {
+                refuse("a number that is not finite does not fit into a config, which is handed on as JSON".to_owned())
+            }
         },
         Value::Broken(why) => refuse(why),
     }

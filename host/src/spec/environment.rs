@@ -71,15 +71,20 @@ fn variable(inside: &str, environment: Environment<'_>) -> Result<String, String
         Some((name, default)) => (name, Some(default)),
         None => (inside, None),
     };
-    let well_formed = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !name.starts_with(|c: char| c.is_ascii_digit());
+    let well_formed =
+        name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !name.starts_with(|c: char| c.is_ascii_digit());
     if name.is_empty() || !well_formed {
-        return Err(format!("`${{{inside}}}` names no environment variable; write `${{NAME}}`, `${{NAME:-default}}`, or `$${{` for a plain `${{`"));
+        return Err(format!(
+            "`${{{inside}}}` names no environment variable; write `${{NAME}}`, `${{NAME:-default}}`, or `$${{` for a plain `${{`"
+        ));
     }
     match (environment(name), default) {
         (Some(value), None) => Ok(value),
         (Some(value), Some(_)) if !value.is_empty() => Ok(value),
         (_, Some(default)) => Ok(default.to_owned()),
-        (None, None) => Err(format!("the environment variable `{name}` is not set; set it, or give a default: `${{{name}:-…}}`")),
+        (None, None) => {
+            Err(format!("the environment variable `{name}` is not set; set it, or give a default: `${{{name}:-…}}`"))
+        }
     }
 }
 
@@ -98,7 +103,9 @@ mod tests {
         let actual = expand(text, &environment);
         match (&actual, expected) {
             (Err(message), Err(part)) => assert!(message.contains(part), "{message}"),
-            (Ok(expanded), Ok(expected)) => assert_eq!(expanded.as_ref().map(|expanded| expanded.text.as_str()), expected),
+            (Ok(expanded), Ok(expected)) => {
+                assert_eq!(expanded.as_ref().map(|expanded| expanded.text.as_str()), expected)
+            }
             (Ok(_), Err(_)) => panic!("{text} was accepted"),
             (Err(message), Ok(_)) => panic!("{text}: {message}"),
         }

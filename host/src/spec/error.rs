@@ -84,7 +84,11 @@ fn render(path: &Path, text: &str, problem: &Problem) -> String {
         Place::Set(set) => format!("--set {}: {message}", blanked(set)),
         Place::Span(span) => excerpt(path, text, span, message),
         Place::Environment { span, text: became } => {
-            format!("{}\n  = with the environment's values this is `{}`", excerpt(path, text, span, message), blanked(&shortened(became)))
+            format!(
+                "{}\n  = with the environment's values this is `{}`",
+                excerpt(path, text, span, message),
+                blanked(&shortened(became))
+            )
         }
     }
 }
@@ -97,7 +101,8 @@ fn excerpt(path: &Path, text: &str, span: &Range<usize>, message: &str) -> Strin
     // A span may end lines later; the caret stays on the first.
     let before = text[line_start..start].chars().count();
     let line_end = line_start + line.len();
-    let marked = text[start..text.floor_char_boundary(span.end.min(line_end)).max(start)].trim_end().chars().count().max(1);
+    let marked =
+        text[start..text.floor_char_boundary(span.end.min(line_end)).max(start)].trim_end().chars().count().max(1);
 
     let cut = before.saturating_sub(EXCERPT_CHARS);
     let dots = if cut > 0 { "…" } else { "" };

@@ -7,7 +7,8 @@ use super::{
 };
 use crate::dataflow::Partitioning;
 
-const PARTITIONINGS: [(&str, Partitioning); 3] = [("forward", Partitioning::Forward), ("hash", Partitioning::Hash), ("rebalance", Partitioning::Rebalance)];
+const PARTITIONINGS: [(&str, Partitioning); 3] =
+    [("forward", Partitioning::Forward), ("hash", Partitioning::Hash), ("rebalance", Partitioning::Rebalance)];
 
 /// An input of an operator or sink: `"lines"`, or `{ from = "split", partitioning = "hash" }`.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,7 +23,9 @@ pub struct InputSpec {
 pub(super) fn read_all(field: Field<'_>) -> Option<Vec<InputSpec>> {
     let list = field.shaped('[')?;
     match &list.node.value {
-        Value::List(_) | Value::Text(_) | Value::Raw(_) | Value::Table(_) => all(list.elements()?.into_iter().map(read)),
+        Value::List(_) | Value::Text(_) | Value::Raw(_) | Value::Table(_) => {
+            all(list.elements()?.into_iter().map(read))
+        }
         _ => list.mismatch("a list of ids, or of tables such as `{ from = \"ID\", partitioning = \"hash\" }`"),
     }
 }

@@ -191,7 +191,10 @@ impl JobFile {
         ids.sort_by_key(|(_, id)| id.at.offset());
         for (kind, id) in ids {
             if let Some(holder) = taken.get(id.as_str()) {
-                scope.refuse(&id.at, format!("the id `{id}` is taken by {} already; ids are unique in a job", article(holder, kind)));
+                scope.refuse(
+                    &id.at,
+                    format!("the id `{id}` is taken by {} already; ids are unique in a job", article(holder, kind)),
+                );
             } else {
                 taken.insert(id, kind);
             }
@@ -211,7 +214,10 @@ fn article(holder: &str, kind: &str) -> String {
 fn refuse_too_parallel(scope: &Scope<'_>, parallelism: Option<&At<u32>>, max_parallelism: Option<&At<u32>>) {
     let most = max_parallelism.map_or(MAX_PARALLELISM_DEFAULT, |most| most.value);
     if let Some(parallelism) = parallelism.filter(|parallelism| parallelism.value > most) {
-        scope.refuse(&parallelism.at, format!("`parallelism` is {parallelism}, more than `max-parallelism`, which is {most}"));
+        scope.refuse(
+            &parallelism.at,
+            format!("`parallelism` is {parallelism}, more than `max-parallelism`, which is {most}"),
+        );
     }
 }
 
@@ -223,7 +229,8 @@ fn read_text(path: &Path) -> Result<String, String> {
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(format!("has more than {FILE_BYTES_MAX} bytes; is it a job file?"));
     }
-    String::from_utf8(bytes).map_err(|error| format!("is not UTF-8 (at byte {}); is it a job file?", error.utf8_error().valid_up_to()))
+    String::from_utf8(bytes)
+        .map_err(|error| format!("is not UTF-8 (at byte {}); is it a job file?", error.utf8_error().valid_up_to()))
 }
 
 fn read_state(field: Field<'_>) -> Option<StateSpec> {

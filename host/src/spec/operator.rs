@@ -86,7 +86,8 @@ pub(super) fn read(mut section: Section<'_>) -> Option<OperatorSpec> {
         section.name = format!("operator `{id}`");
     }
     let plugin = section.required("plugin", "`{ crate = \"FOLDER\" }` or the path of a .wasm file", read_plugin);
-    let inputs = section.required("inputs", "the ids of the sources and operators that its records come from", read_inputs);
+    let inputs =
+        section.required("inputs", "the ids of the sources and operators that its records come from", read_inputs);
     let parallelism = section.optional("parallelism", |field| field.whole(1..=u32::MAX));
     let config = section.optional("config", Field::object);
     let limits = section.optional("limits", read_limits);
@@ -108,7 +109,9 @@ pub(super) fn read(mut section: Section<'_>) -> Option<OperatorSpec> {
 fn read_inputs(field: Field<'_>) -> Option<Vec<InputSpec>> {
     let field = field.shaped('[')?;
     match &field.node.value {
-        Value::List(nodes) if nodes.is_empty() => field.fail("is empty: an operator without inputs never gets a record"),
+        Value::List(nodes) if nodes.is_empty() => {
+            field.fail("is empty: an operator without inputs never gets a record")
+        }
         _ => input::read_all(field),
     }
 }
@@ -124,12 +127,14 @@ fn read_plugin(field: Field<'_>) -> Option<PluginSpec> {
 
 fn read_plugin_table(mut section: Section<'_>) -> Option<PluginSpec> {
     if !section.has("crate") {
-        let path = section.required("path", "a plugin is `{ crate = \"FOLDER\" }` or `{ path = \"FILE.wasm\" }`", Field::path);
+        let path =
+            section.required("path", "a plugin is `{ crate = \"FOLDER\" }` or `{ path = \"FILE.wasm\" }`", Field::path);
         let given = section.has("sha256");
         let sha256 = section.optional("sha256", read_sha256);
         section.finish();
         // A digest that can't be read is not the same as none.
-        return (given == sha256.is_some()).then_some(PluginSpec::Component { path: path?.value, sha256: sha256.map(|digest| digest.value) });
+        return (given == sha256.is_some())
+            .then_some(PluginSpec::Component { path: path?.value, sha256: sha256.map(|digest| digest.value) });
     }
     for foreign in ["path", "sha256"] {
         section.optional(foreign, |field| field.fail::<()>("does not go with `crate`, which is built from source"));
@@ -141,7 +146,9 @@ fn read_plugin_table(mut section: Section<'_>) -> Option<PluginSpec> {
 
 fn read_sha256(field: Field<'_>) -> Option<String> {
     match &field.node.value {
-        Value::Text(text) | Value::Raw(text) if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) => Some(text.to_ascii_lowercase()),
+        Value::Text(text) | Value::Raw(text) if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) => {
+            Some(text.to_ascii_lowercase())
+        }
         _ => field.mismatch("64 hexadecimal digits"),
     }
 }
@@ -153,7 +160,9 @@ fn read_limits(field: Field<'_>) -> Option<Limits> {
         memory: section.optional("memory", |field| field.size(u64::MAX)).map_or(default.memory, |size| size.value),
         call_time: section.optional("call-time", Field::duration).map_or(default.call_time, |time| time.value),
         output: section.optional("output", |field| field.size(u64::MAX)).map_or(default.output, |size| size.value),
-        faults_per_minute: section.optional("faults-per-minute", |field| field.whole(0..=u32::MAX)).map_or(default.faults_per_minute, |faults| faults.value),
+        faults_per_minute: section
+            .optional("faults-per-minute", |field| field.whole(0..=u32::MAX))
+            .map_or(default.faults_per_minute, |faults| faults.value),
     };
     section.finish();
     Some(limits)
@@ -168,7 +177,9 @@ fn read_on_error(field: Field<'_>) -> Option<OnError> {
             section.finish();
             Some(OnError::DeadLetter { sink: sink?.value })
         }
-        Value::Text(text) | Value::Raw(text) if text == "dead-letter" => field.fail("needs the sink: write `{ dead-letter = \"SINK\" }`"),
+        Value::Text(text) | Value::Raw(text) if text == "dead-letter" => {
+            field.fail("needs the sink: write `{ dead-letter = \"SINK\" }`")
+        }
         Value::Text(_) | Value::Raw(_) => field.word(&[("fail", OnError::Fail), ("skip", OnError::Skip)], &[]),
         _ => field.mismatch("`fail`, `skip` or `{ dead-letter = \"SINK\" }`"),
     }

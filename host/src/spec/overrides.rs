@@ -49,10 +49,14 @@ pub(super) fn apply(root: &mut Table, sets: &[String]) -> Vec<Problem> {
 impl Override {
     fn parse(set: &str) -> Result<Self, Problem> {
         let at = Location::set(&Arc::from(set));
-        let (path, value) = set.split_once('=').ok_or_else(|| Problem::new(&at, "has no `=`; write `--set path=value`"))?;
+        let (path, value) =
+            set.split_once('=').ok_or_else(|| Problem::new(&at, "has no `=`; write `--set path=value`"))?;
         let path: Vec<String> = path.split('.').map(|key| key.trim().to_owned()).collect();
         if path.iter().any(String::is_empty) || path.len() > PATH_DEPTH_MAX {
-            return Err(Problem::new(&at, "the path before the `=` is not keys with dots between them, such as `operator.ID.parallelism`"));
+            return Err(Problem::new(
+                &at,
+                "the path before the `=` is not keys with dots between them, such as `operator.ID.parallelism`",
+            ));
         }
         Ok(Self { path, value: value.to_owned(), at })
     }
@@ -80,7 +84,9 @@ fn drop_foreign_keys(root: &mut Table, change: &Override) {
 
 fn set(root: &mut Table, change: &Override) -> Result<(), String> {
     match change.path.as_slice() {
-        [kind] | [kind, _] if ENTRIES.contains(&kind.as_str()) => Err(format!("says not what to set: write `{kind}.ID.KEY=value`")),
+        [kind] | [kind, _] if ENTRIES.contains(&kind.as_str()) => {
+            Err(format!("says not what to set: write `{kind}.ID.KEY=value`"))
+        }
         [kind, _, key] if ENTRIES.contains(&kind.as_str()) && key == "id" => Err("an id can't be changed".to_owned()),
         [kind, id, path @ ..] if ENTRIES.contains(&kind.as_str()) => set_in(entry_mut(root, kind, id)?, path, change),
         path => set_in(root, path, change),

@@ -33,7 +33,8 @@ impl Field<'_> {
         if number < i128::from(least) {
             return field.mismatch(format_args!("at least {least}"));
         }
-        let fitting = u64::try_from(number).ok().filter(|number| *number <= most).and_then(|number| T::try_from(number).ok());
+        let fitting =
+            u64::try_from(number).ok().filter(|number| *number <= most).and_then(|number| T::try_from(number).ok());
         fitting.or_else(|| field.mismatch(format_args!("at most {most}")))
     }
 
@@ -85,10 +86,12 @@ impl Field<'_> {
             return Some(meaning.clone());
         }
         if later.contains(&text.as_str()) {
-            return self.fail(format_args!("\"{text}\" is not supported yet; there is {}", nearest::listed(names, "and")));
+            return self
+                .fail(format_args!("\"{text}\" is not supported yet; there is {}", nearest::listed(names, "and")));
         }
         match nearest::nearest(text, names) {
-            Some(meant) => self.fail(format_args!("must be {expected}, not {}; did you mean `{meant}`?", self.node.value.described())),
+            Some(meant) => self
+                .fail(format_args!("must be {expected}, not {}; did you mean `{meant}`?", self.node.value.described())),
             None => self.mismatch(expected),
         }
     }

@@ -48,7 +48,11 @@ impl<'a> Section<'a> {
     }
 
     /// The key's value, if the key is there and its value can be read.
-    pub(super) fn optional<T>(&mut self, key: &'static str, read: impl FnOnce(Field<'a>) -> Option<T>) -> Option<At<T>> {
+    pub(super) fn optional<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(Field<'a>) -> Option<T>,
+    ) -> Option<At<T>> {
         self.asked.push(key);
         let node = self.table.take(key)?.node;
         let at = node.at.clone();
@@ -57,7 +61,12 @@ impl<'a> Section<'a> {
     }
 
     /// The same for a key that must be there; `hint` says what it is for.
-    pub(super) fn required<T>(&mut self, key: &'static str, hint: &str, read: impl FnOnce(Field<'a>) -> Option<T>) -> Option<At<T>> {
+    pub(super) fn required<T>(
+        &mut self,
+        key: &'static str,
+        hint: &str,
+        read: impl FnOnce(Field<'a>) -> Option<T>,
+    ) -> Option<At<T>> {
         if !self.has(key) {
             self.asked.push(key);
             self.scope.refuse(&self.at, format!("{} has no `{key}`: {hint}", self.name));
@@ -92,7 +101,8 @@ impl<'a> Section<'a> {
     pub(super) fn finish(self) {
         for entry in &self.table.entries {
             let hint = nearest::hint(&entry.key, self.asked.iter().copied(), "it may have");
-            self.scope.refuse(&entry.key_at, format!("unknown key `{}` in {}; {hint}", shortened(&entry.key), self.name));
+            self.scope
+                .refuse(&entry.key_at, format!("unknown key `{}` in {}; {hint}", shortened(&entry.key), self.name));
         }
     }
 }
@@ -183,7 +193,9 @@ impl<'a> Field<'a> {
 
     /// An id: a name that is safe in a path, a metric and a `--set`.
     pub(super) fn id(self) -> Option<String> {
-        let fits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        let fits = |text: &str| {
+            !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        };
         match &self.node.value {
             Value::Text(text) | Value::Raw(text) if fits(text) => Some(text.clone()),
             _ => self.mismatch("of lower-case letters, digits and hyphens"),

@@ -13,7 +13,8 @@ use crate::connector::Format;
 const KEYS: [&str; 4] = ["id", "type", "inputs", "parallelism"];
 
 /// Keys that a type adds. The `type` of a `--set` drops the others.
-const KEYS_OF_TYPE: [(&str, &[&str]); 3] = [("file", &["path", "format", "part-bytes"]), ("stdout", &["format"]), ("blackhole", &[])];
+const KEYS_OF_TYPE: [(&str, &[&str]); 3] =
+    [("file", &["path", "format", "part-bytes"]), ("stdout", &["format"]), ("blackhole", &[])];
 
 const TYPES: [(&str, Type); 3] = [("file", Type::File), ("stdout", Type::Stdout), ("blackhole", Type::Blackhole)];
 const TYPES_LATER: [&str; 2] = ["kafka", "socket"];
@@ -91,7 +92,8 @@ pub(super) fn read(mut section: Section<'_>) -> Option<SinkSpec> {
 fn read_file(section: &mut Section<'_>) -> Option<SinkKind> {
     let path = section.required("path", "the folder to write to", Field::path);
     let format = read_format(section);
-    let part_bytes = section.optional("part-bytes", |field| field.size(u64::MAX)).map_or(PART_BYTES_DEFAULT, |size| size.value);
+    let part_bytes =
+        section.optional("part-bytes", |field| field.size(u64::MAX)).map_or(PART_BYTES_DEFAULT, |size| size.value);
     Some(SinkKind::File { path: path?.value, format, part_bytes })
 }
 

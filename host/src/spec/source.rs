@@ -12,13 +12,17 @@ use crate::connector::InvalidUtf8;
 const KEYS: [&str; 4] = ["id", "type", "parallelism", "watermark"];
 
 /// Keys that a type adds. The `type` of a `--set` drops the others.
-const KEYS_OF_TYPE: [(&str, &[&str]); 3] =
-    [("file", &["path", "invalid-utf8", "compression"]), ("stdin", &["invalid-utf8"]), ("datagen", &["generator", "count", "keys", "rate"])];
+const KEYS_OF_TYPE: [(&str, &[&str]); 3] = [
+    ("file", &["path", "invalid-utf8", "compression"]),
+    ("stdin", &["invalid-utf8"]),
+    ("datagen", &["generator", "count", "keys", "rate"]),
+];
 
 const TYPES: [(&str, Type); 3] = [("file", Type::File), ("stdin", Type::Stdin), ("datagen", Type::Datagen)];
 const TYPES_LATER: [&str; 2] = ["socket", "kafka"];
 
-const INVALID_UTF8: [(&str, InvalidUtf8); 3] = [("replace", InvalidUtf8::Replace), ("skip", InvalidUtf8::Skip), ("fail", InvalidUtf8::Fail)];
+const INVALID_UTF8: [(&str, InvalidUtf8); 3] =
+    [("replace", InvalidUtf8::Replace), ("skip", InvalidUtf8::Skip), ("fail", InvalidUtf8::Fail)];
 
 /// Keys of a sequence when the file does not say how many.
 const SEQUENCE_KEYS_DEFAULT: u64 = 1_000;

@@ -88,7 +88,10 @@ fn the_shortest_job_has_the_defaults() {
     assert_eq!((job.name.as_str(), job.parallelism, job.max_parallelism), ("job", 1, 128));
     assert_eq!((job.path.as_path(), job.folder.as_path()), (Path::new("/jobs/job.toml"), Path::new("/jobs")));
     assert_eq!(job.state.backend, StateBackend::Memory);
-    assert_eq!(job.batch, BatchSpec { limits: BatchLimits { records: 1024, bytes: 262_144 }, timeout: Duration::from_millis(5) });
+    assert_eq!(
+        job.batch,
+        BatchSpec { limits: BatchLimits { records: 1024, bytes: 262_144 }, timeout: Duration::from_millis(5) }
+    );
     assert_eq!(job.sources[0].kind, SourceKind::Stdin { invalid_utf8: InvalidUtf8::Replace });
     assert_eq!((job.operators.len(), job.sinks.len()), (0, 0));
 }
@@ -96,18 +99,34 @@ fn the_shortest_job_has_the_defaults() {
 #[test]
 fn a_job_is_read_whole() {
     let job = accepted(JOB, &[]);
-    assert_eq!(job.batch, BatchSpec { limits: BatchLimits { records: 100, bytes: 65_536 }, timeout: Duration::from_millis(10) });
+    assert_eq!(
+        job.batch,
+        BatchSpec { limits: BatchLimits { records: 100, bytes: 65_536 }, timeout: Duration::from_millis(10) }
+    );
     let paths = vec!["/jobs/*.txt".into(), "/jobs/more/".into()];
     assert_eq!(job.source("lines").unwrap().kind, SourceKind::File { paths, invalid_utf8: InvalidUtf8::Skip });
 
     let split = job.operator("split").unwrap();
     assert_eq!(split.plugin.value, PluginSpec::Crate { path: "/jobs/../split-words".into() });
-    assert_eq!((split.config.to_string().as_str(), split.limits, &split.on_error.value), ("{}", Limits::default(), &OnError::Fail));
-    assert_eq!((split.limits.memory, split.limits.output, split.limits.faults_per_minute), (268_435_456, 67_108_864, 600));
+    assert_eq!(
+        (split.config.to_string().as_str(), split.limits, &split.on_error.value),
+        ("{}", Limits::default(), &OnError::Fail)
+    );
+    assert_eq!(
+        (split.limits.memory, split.limits.output, split.limits.faults_per_minute),
+        (268_435_456, 67_108_864, 600)
+    );
 
     let count = job.operator("count").unwrap();
-    assert_eq!(count.plugin.value, PluginSpec::Component { path: "/jobs/count.wasm".into(), sha256: Some("a".repeat(64)) });
-    let inputs: Vec<_> = count.inputs.iter().map(|input| (input.from.as_str(), input.partitioning.as_ref().map(|at| at.value))).collect();
+    assert_eq!(
+        count.plugin.value,
+        PluginSpec::Component { path: "/jobs/count.wasm".into(), sha256: Some("a".repeat(64)) }
+    );
+    let inputs: Vec<_> = count
+        .inputs
+        .iter()
+        .map(|input| (input.from.as_str(), input.partitioning.as_ref().map(|at| at.value)))
+        .collect();
     assert_eq!(inputs, [("split", Some(Partitioning::Hash)), ("lines", None)]);
     assert_eq!(count.parallelism.as_ref().map(|at| at.value), Some(3));
     assert_eq!(count.config.to_string(), r#"{"min-length":1,"a":[1.5,true,"x","2024-01-31"]}"#);
@@ -123,7 +142,11 @@ fn a_job_is_read_whole() {
 
 #[test]
 fn datagen_counts_to_infinity_unless_told_otherwise() {
-    let sequence = |keys: &str| match accepted(&SHORT.replace("\"stdin\"", &format!("\"datagen\"\n{keys}")), &[]).sources.remove(0).kind {
+    let sequence = |keys: &str| match accepted(&SHORT.replace("\"stdin\"", &format!("\"datagen\"\n{keys}")), &[])
+        .sources
+        .remove(0)
+        .kind
+    {
         SourceKind::Datagen(sequence) => sequence,
         other => panic!("{other:?}"),
     };
@@ -135,7 +158,10 @@ fn datagen_counts_to_infinity_unless_told_otherwise() {
 
 #[test]
 fn a_single_word_does_for_a_list_of_one() {
-    let job = accepted(&JOB.replace("[\"*.txt\", \"more/\"]", "\"a.txt\"").replace("inputs = [\"lines\"]", "inputs = \"lines\""), &[]);
+    let job = accepted(
+        &JOB.replace("[\"*.txt\", \"more/\"]", "\"a.txt\"").replace("inputs = [\"lines\"]", "inputs = \"lines\""),
+        &[],
+    );
     assert!(matches!(&job.sources[0].kind, SourceKind::File { paths, .. } if *paths == [Path::new("/jobs/a.txt")]));
     assert_eq!(job.operators[0].inputs[0].from.value, "lines");
 }
@@ -148,7 +174,15 @@ fn a_plugin_is_a_path_too() {
 
 #[test]
 fn sizes_have_units() {
-    for (size, bytes) in [("\"1024\"", 1024), ("7", 7), ("\"1KiB\"", 1024), ("\"2 KB\"", 2000), ("\"1GiB\"", 1 << 30), ("\"5 mib\"", 5 << 20), ("\"9B\"", 9)] {
+    for (size, bytes) in [
+        ("\"1024\"", 1024),
+        ("7", 7),
+        ("\"1KiB\"", 1024),
+        ("\"2 KB\"", 2000),
+        ("\"1GiB\"", 1 << 30),
+        ("\"5 mib\"", 5 << 20),
+        ("\"9B\"", 9),
+    ] {
         let job = accepted(&JOB.replace("\"64KiB\"", size), &[]);
         assert_eq!(job.batch.limits.bytes, bytes, "{size}");
     }
@@ -164,7 +198,9 @@ fn the_environment_is_put_in_by_the_type_of_the_target() {
         .replace("min-length = 1", "n = \"${WORKERS}\", plain = \"$${WORKERS}\", word = \"${WORD}\", s = \"4\"");
     let job = accepted(&text, &[]);
     assert_eq!((job.parallelism, job.batch.limits.records, job.name.as_str()), (4, 77, "word-count"));
-    assert!(matches!(&job.sources[0].kind, SourceKind::File { paths, .. } if *paths == [Path::new("/jobs/a"), Path::new("/jobs/b")]));
+    assert!(
+        matches!(&job.sources[0].kind, SourceKind::File { paths, .. } if *paths == [Path::new("/jobs/a"), Path::new("/jobs/b")])
+    );
     let config = &job.operator("count").unwrap().config;
     assert_eq!(config["n"], 4);
     assert_eq!((&config["plain"], &config["word"], &config["s"]), (&"${WORKERS}".into(), &"word".into(), &"4".into()));
@@ -195,8 +231,15 @@ fn the_planner_points_at_values_in_the_same_way() {
     assert_eq!(job.error(&unknown.at, "no `split`").to_string(), expected);
     let set = &job.operator("split").unwrap().inputs[0].from;
     assert_eq!(job.error(&set.at, "a cycle").to_string(), "--set operator.split.inputs=count: a cycle");
-    assert_eq!(job.error(&Location::file(), "a").and(job.error(&Location::file(), "b")).to_string(), "/jobs/job.toml: a\n\n/jobs/job.toml: b");
+    assert_eq!(
+        job.error(&Location::file(), "a").and(job.error(&Location::file(), "b")).to_string(),
+        "/jobs/job.toml: a\n\n/jobs/job.toml: b"
+    );
     // What was left out is where it would stand.
     let split = job.operator("split").unwrap();
-    assert!(job.error(&split.on_error.at, "x").to_string().starts_with("/jobs/job.toml:17:1: x"), "{}", job.error(&split.on_error.at, "x"));
+    assert!(
+        job.error(&split.on_error.at, "x").to_string().starts_with("/jobs/job.toml:17:1: x"),
+        "{}",
+        job.error(&split.on_error.at, "x")
+    );
 }

@@ -19,6 +19,8 @@ const HEADER: usize = 8;
 const CELL: usize = 4;
 const LARGE: u16 = u16::MAX;
 const LARGE_BYTES: usize = 4;
+/// The key length of a block that was freed.
+const NO_KEY: u16 = u16::MAX;
 /// 32 MiB: mostly whole huge pages; untouched parts cost nothing.
 const CHUNK_UNITS_LOG2: u32 = 21;
 const CHUNK_BYTES: usize = UNIT << CHUNK_UNITS_LOG2;
@@ -54,7 +56,15 @@ fn u32_at(block: &[u8], at: usize) -> u32 {
 impl Arena {
     pub(super) fn new(states: usize) -> Self {
         // Unit 0 is nowhere.
-        Self { states, chunks: Vec::new(), next: 1, free: Vec::new(), large: Vec::new(), large_free: Vec::new(), large_bytes: 0 }
+        Self {
+            states,
+            chunks: Vec::new(),
+            next: 1,
+            free: Vec::new(),
+            large: Vec::new(),
+            large_free: Vec::new(),
+            large_bytes: 0,
+        }
     }
 
     /// Bytes of memory in use by entries and by values outside of them.
@@ -103,7 +113,9 @@ impl Arena {
             self.next += room;
         }
         let entry = self.next;
-        self.next = entry.checked_add(units as u32).expect("64 GiB of entries in one task are more than a machine that runs this has");
+        self.next = entry
+            .checked_add(units as u32)
+            .expect("64 GiB of entries in one task are more than a machine that runs this has");
         let end = (entry & (per_chunk - 1)) as usize * UNIT + units * UNIT;
         self.make_room((entry >> CHUNK_UNITS_LOG2) as usize, end);
         entry
@@ -156,6 +168,8 @@ impl Arena {
         for state in 0..self.states {
             self.free_large(entry, state);
         }
+        // Whoever still has its place as a candidate finds no key there.
+        self.block_mut(entry)[4..6].copy_from_slice(&NO_KEY.to_le_bytes());
         self.release(entry);
     }
 
@@ -181,7 +195,10 @@ impl Arena {
         let same = match len {
             0 => true,
             1..=8 => start & (u64::MAX >> (64 - 8 * len)) == short_word(key),
-            9..=16 => key.first_chunk() == Some(&start.to_le_bytes()) && block[HEADER..HEADER + len].last_chunk::<8>() == key.last_chunk::<8>(),
+            9..=16 => {
+                key.first_chunk() == Some(&start.to_le_bytes())
+                    && block[HEADER..HEADER + len].last_chunk::<8>() == key.last_chunk::<8>()
+            }
             _ => block[HEADER..HEADER + len] == *key,
         };
         same.then(|| u32::from_le_bytes([head[0], head[1], head[2], head[3]]))
@@ -200,7 +217,7 @@ impl Arena {
     }
 
     /// Version and bytes of a value; version 0 is absent.
-    #[inline]
+    #[inline(always)]
     pub(super) fn value(&self, entry: EntryRef, state: usize) -> (u16, &[u8]) {
         let block = self.block_of(entry);
         let cells = HEADER + usize::from(u16_at(block, 4));
@@ -306,7 +323,9 @@ impl Arena {
         if u16_at(block, cells + state * CELL + 2) != LARGE {
             return;
         }
-        let start = (0..state).fold(cells + self.states * CELL, |start, before| start + stored_len(u16_at(block, cells + before * CELL + 2)));
+        let start = (0..state).fold(cells + self.states * CELL, |start, before| {
+            start + stored_len(u16_at(block, cells + before * CELL + 2))
+        });
         let handle = u32_at(block, start);
         let value = std::mem::take(&mut self.large[handle as usize]);
         self.large_bytes -= value.len();

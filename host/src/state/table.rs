@@ -148,6 +148,8 @@ pub struct KeyTable {
     released: Vec<u32>,
     /// While the table is walked, entries stay where they are.
     walking: bool,
+    /// From this size on, look-ups prefetch.
+    prefetch_bytes_min: usize,
 }
 
 #[inline]
@@ -178,6 +180,7 @@ impl KeyTable {
             admissions_at_start: 0,
             released: Vec::new(),
             walking: false,
+            prefetch_bytes_min: PREFETCH_BYTES_MIN,
         }
     }
 
@@ -207,29 +210,36 @@ impl KeyTable {
         self.begin(keys.column.len(), delivery);
         let hashes = &keys.hashes[..];
         delivery.slots.reserve(hashes.len());
-        if self.arena.bytes() + self.buckets.len() * 8 < PREFETCH_BYTES_MIN {
+        if self.arena.bytes() + self.buckets.len() * 8 < self.prefetch_bytes_min {
             for (index, hash) in hashes.iter().enumerate() {
-                let slot = self.slot_of_record(keys.column.get(index), *hash, NOWHERE, &mut delivery.fresh);
+                let slot = self.slot_of_record(keys.column.get(index), *hash, NOWHERE, delivery);
                 delivery.slots.push(slot);
             }
         } else {
-            let mut candidates = [NOWHERE; BLOCK];
-            self.prefetch_buckets(&hashes[..BLOCK.min(hashes.len())]);
-            for (number, block) in hashes.chunks(BLOCK).enumerate() {
-                let next = ((number + 1) * BLOCK).min(hashes.len());
-                self.prefetch_buckets(&hashes[next..(next + BLOCK).min(hashes.len())]);
-                for (candidate, hash) in candidates.iter_mut().zip(block) {
-                    *candidate = self.candidate(*hash);
-                    self.arena.prefetch(*candidate);
+            // Three stages, a block apart: buckets are prefetched, entries are prefetched, keys are resolved.
+            let block_of = |number: usize| number * BLOCK..((number + 1) * BLOCK).min(hashes.len());
+            let blocks = hashes.len().div_ceil(BLOCK);
+            let mut candidates = [[NOWHERE; BLOCK]; 2];
+            for number in 0..blocks + 2 {
+                if number < blocks {
+                    self.prefetch_buckets(&hashes[block_of(number)]);
                 }
-                for (index, hash) in block.iter().enumerate() {
-                    let key = keys.column.get(number * BLOCK + index);
-                    let slot = self.slot_of_record(key, *hash, candidates[index], &mut delivery.fresh);
-                    delivery.slots.push(slot);
+                if (1..=blocks).contains(&number) {
+                    for (candidate, hash) in candidates[(number - 1) % 2].iter_mut().zip(&hashes[block_of(number - 1)])
+                    {
+                        *candidate = self.candidate(*hash);
+                        self.arena.prefetch(*candidate);
+                    }
+                }
+                if number >= 2 {
+                    let block = block_of(number - 2);
+                    for (index, candidate) in block.zip(candidates[number % 2]) {
+                        let slot = self.slot_of_record(keys.column.get(index), hashes[index], candidate, delivery);
+                        delivery.slots.push(slot);
+                    }
                 }
             }
         }
-        self.deliver(delivery);
     }
 
     /// Walks over the keys that have a value in a state with `on_end`: puts at least one and about `most` of them, from `cursor` on, into `keys` (cleared first). Returns where to
@@ -240,7 +250,10 @@ impl KeyTable {
         self.walking = true;
         for at in cursor..self.buckets.len() {
             let entry = self.buckets[at] as u32;
-            if entry != NOWHERE && (0..self.states.len()).any(|state| self.states[state].on_end && self.arena.value(entry, state).0 != 0) {
+            if entry != NOWHERE
+                && (0..self.states.len())
+                    .any(|state| self.states[state].on_end && self.arena.value(entry, state).0 != 0)
+            {
                 if keys.hashes.len() == most {
                     return Some(at);
                 }
@@ -282,8 +295,7 @@ impl KeyTable {
             return None;
         }
         self.reserve(1);
-        let mut fresh = Vec::new();
-        Some(self.slot_of_record(key, hash_key(key), NOWHERE, &mut fresh))
+        Some(self.slot_of_record(key, hash_key(key), NOWHERE, &mut Delivery::default()))
     }
 
     /// Writes a value; version 0 clears it.
@@ -337,21 +349,11 @@ impl KeyTable {
         self.reserve(records);
         delivery.released.append(&mut self.released);
         if delivery.prefetched.is_empty() {
-            delivery.prefetched =
-                (0_u32..).zip(&self.states).filter(|(_, state)| state.prefetch).map(|(number, _)| (number, StoredColumn::default())).collect();
-        }
-    }
-
-    fn deliver(&self, delivery: &mut Delivery) {
-        for slot in &delivery.fresh {
-            delivery.fresh_keys.push(self.arena.key(self.slots[*slot as usize].entry));
-        }
-        for (state, column) in &mut delivery.prefetched {
-            let current = self.states[*state as usize].version;
-            for slot in &delivery.fresh {
-                let (version, value) = self.arena.value(self.slots[*slot as usize].entry, *state as usize);
-                column.push(version, value, current);
-            }
+            delivery.prefetched = (0_u32..)
+                .zip(&self.states)
+                .filter(|(_, state)| state.prefetch)
+                .map(|(number, _)| (number, StoredColumn::default()))
+                .collect();
         }
     }
 
@@ -386,13 +388,13 @@ impl KeyTable {
     }
 
     #[inline(always)]
-    fn slot_of_record(&mut self, key: &[u8], hash: KeyHash, candidate: EntryRef, fresh: &mut Vec<u32>) -> u32 {
+    fn slot_of_record(&mut self, key: &[u8], hash: KeyHash, candidate: EntryRef, delivery: &mut Delivery) -> u32 {
         let first = if candidate == NOWHERE { None } else { self.arena.admission_if_key(candidate, key) };
         let (entry, admission) = match first {
             Some(admission) => (candidate, Some(admission)),
             None => self.find_or_insert(key, hash),
         };
-        let Some(admission) = admission else { return self.admit(entry, Vacancy::Vacant, fresh) };
+        let Some(admission) = admission else { return self.admit(entry, Vacancy::Vacant, delivery) };
         // Negative for those admitted in this batch.
         let age = i64::from(self.admissions_at_start.wrapping_sub(admission) as i32);
         let (ring, slot) = (self.ring as i64, admission & (self.ring as u32 - 1));
@@ -408,7 +410,7 @@ impl KeyTable {
             }
         }
         // Whoever lost its slot has a value, for a vacant entry lives no longer than its slot.
-        self.admit(entry, vacancy, fresh)
+        self.admit(entry, vacancy, delivery)
     }
 
     /// The entry of a key, and the admission that it remembers unless the entry is new.
@@ -439,9 +441,9 @@ impl KeyTable {
         entry
     }
 
-    /// Gives the next slot to an entry that is not resident.
+    /// Gives the next slot to an entry that is not resident, and tells the guest.
     #[inline]
-    fn admit(&mut self, entry: EntryRef, vacancy: Vacancy, fresh: &mut Vec<u32>) -> u32 {
+    fn admit(&mut self, entry: EntryRef, vacancy: Vacancy, delivery: &mut Delivery) -> u32 {
         let admission = self.admissions;
         self.admissions = admission.wrapping_add(1);
         let slot = admission as usize & (self.ring - 1);
@@ -453,7 +455,13 @@ impl KeyTable {
         }
         self.slots[slot] = Slot { entry, vacancy };
         self.arena.set_admission(entry, admission);
-        fresh.push(slot as u32);
+        // While the entry is at hand.
+        delivery.fresh.push(slot as u32);
+        delivery.fresh_keys.push(self.arena.key(entry));
+        for (state, column) in &mut delivery.prefetched {
+            let (version, value) = self.arena.value(entry, *state as usize);
+            column.push(version, value, self.states[*state as usize].version);
+        }
         slot as u32
     }
 

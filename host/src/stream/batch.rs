@@ -121,7 +121,9 @@ impl Batch {
     pub fn prefix_within(&self, from: usize, limits: BatchLimits) -> usize {
         let most = (self.len() - from).min(limits.records);
         let bytes_until = |to: usize| {
-            let span = |column: &BytesColumn| (column.ends()[to - 1] - if from == 0 { 0 } else { column.ends()[from - 1] }) as usize;
+            let span = |column: &BytesColumn| {
+                (column.ends()[to - 1] - if from == 0 { 0 } else { column.ends()[from - 1] }) as usize
+            };
             span(&self.values) + self.keys.as_ref().map_or(0, |keys| span(&keys.column))
         };
         if most == 0 || bytes_until(from + most) <= limits.bytes {
@@ -154,9 +156,14 @@ impl Batch {
         if let Some(keys) = &self.keys {
             assert_eq!(keys.column.len(), self.len(), "a batch has as many keys as values");
             assert_eq!(keys.hashes.len(), self.len(), "a batch has as many hashes as values");
-            assert!(keys.column.iter().zip(&keys.hashes).all(|(key, hash)| hash_key(key) == *hash), "a hash is that of its key");
+            assert!(
+                keys.column.iter().zip(&keys.hashes).all(|(key, hash)| hash_key(key) == *hash),
+                "a hash is that of its key"
+            );
         }
-        assert!(self.timestamps.is_empty() || self.timestamps.len() == self.len(), "a batch has as many event times as values, or none");
+        assert!(
+            self.timestamps.is_empty() || self.timestamps.len() == self.len(),
+            "a batch has as many event times as values, or none"
+        );
     }
 }
-

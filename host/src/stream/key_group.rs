@@ -49,7 +49,9 @@ mod tests {
 
     #[test]
     fn key_groups_are_frozen() {
-        let groups = |max| ["", "a", "the", "wasmill", "key groups never change"].map(|key| key_group(hash_key(key.as_bytes()), max));
+        let groups = |max| {
+            ["", "a", "the", "wasmill", "key groups never change"].map(|key| key_group(hash_key(key.as_bytes()), max))
+        };
         assert_eq!(groups(128), [66, 31, 125, 44, 55]);
         assert_eq!(hash_key(b""), 0x2d06_8005_38d3_94c2);
         assert_eq!(hash_key(&7_u64.to_le_bytes()), hash_key(&[7, 0, 0, 0, 0, 0, 0, 0]));

@@ -15,4 +15,7 @@ pub use column::{BytesColumn, ColumnError};
 pub use element::Element;
 pub use event_time::EventTime;
 pub use fault::{Fault, FaultKind};
-pub use key_group::{KeyGroupRange, KeyHash, MAX_PARALLELISM_DEFAULT, MAX_PARALLELISM_LIMIT, hash_key, key_group, key_groups_of_task, task_of_key_group};
+pub use key_group::{
+    KeyGroupRange, KeyHash, MAX_PARALLELISM_DEFAULT, MAX_PARALLELISM_LIMIT, hash_key, key_group, key_groups_of_task,
+    task_of_key_group,
+};

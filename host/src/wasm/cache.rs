@@ -24,7 +24,12 @@ impl CompileCache {
     }
 
     /// The compiled code of a component, compiling it only when it is not there yet.
-    pub(super) fn load(&self, engine: &wasmtime::Engine, digest: &str, component: &[u8]) -> wasmtime::Result<Component> {
+    pub(super) fn load(
+        &self,
+        engine: &wasmtime::Engine,
+        digest: &str,
+        component: &[u8],
+    ) -> wasmtime::Result<Component> {
         let Some(folder) = &self.folder else { return Component::new(engine, component) };
         let path = folder.join(format!("{digest}-{:016x}.cwasm", self.engine_key));
         if path.exists() {
@@ -40,7 +45,11 @@ impl CompileCache {
         }
         let compiled = Component::new(engine, component)?;
         // The cache is a convenience: what can't be kept is compiled again next time.
-        if let Err(error) = compiled.serialize().map_err(|error| error.to_string()).and_then(|code| keep(&path, &code).map_err(|error| error.to_string())) {
+        if let Err(error) = compiled
+            .serialize()
+            .map_err(|error| error.to_string())
+            .and_then(|code| keep(&path, &code).map_err(|error| error.to_string()))
+        {
             tracing::debug!("compiled code can't be kept in {}: {error}", path.display());
         }
         Ok(compiled)

@@ -3,11 +3,7 @@
 //! Settings and their reasons, measured for wasmtime 48 (`host/docs/decisions/0002-the-boundary.md`): concurrency support off (calls cost a third), epoch interruption
 //! on (5 %), 4 GiB reservations with guard pages and signals as they are by default (without them 1.4 to 1.9 times slower).
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use thiserror::Error;
 use wasmtime::{Config, component::Linker};

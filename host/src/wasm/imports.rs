@@ -27,8 +27,19 @@ pub(super) const PROVIDED: &[(&str, &[&str])] = &[
     (
         "wasmill:operator/keyed-state@0.1.0",
         &[
-            "get-many", "put-many", "slot-of", "key-of", "value-state", "[constructor]value-state", "[method]value-state.get", "[method]value-state.set",
-            "[method]value-state.clear", "reducing-state", "[constructor]reducing-state", "[method]reducing-state.get", "[method]reducing-state.set",
+            "get-many",
+            "put-many",
+            "slot-of",
+            "key-of",
+            "value-state",
+            "[constructor]value-state",
+            "[method]value-state.get",
+            "[method]value-state.set",
+            "[method]value-state.clear",
+            "reducing-state",
+            "[constructor]reducing-state",
+            "[method]reducing-state.get",
+            "[method]reducing-state.set",
             "[method]reducing-state.clear",
         ],
     ),
@@ -98,14 +109,20 @@ fn add_keyed_state(state: &mut LinkerInstance<'_, Host>) -> Result<()> {
         Ok((host(&mut ctx, |exchange, ctx| {
             plain_cells(&cells)?;
             let column = exchange.get_many(number, cells.slots.as_le_slice(ctx))?;
-            Ok::<_, Error>(OwnedStored { data: column.values.data().to_vec(), ends: column.values.ends().to_vec(), versions: column.versions })
+            Ok::<_, Error>(OwnedStored {
+                data: column.values.data().to_vec(),
+                ends: column.values.ends().to_vec(),
+                versions: column.versions,
+            })
         }),))
     })?;
     state.func_wrap("put-many", |mut ctx: Ctx<'_>, (number, cells, values): (u32, Cells, GuestStored)| {
         Ok((host(&mut ctx, |exchange, ctx| {
             plain_cells(&cells)?;
             let (slots, versions) = (cells.slots.as_le_slice(ctx), values.versions.as_le_slice(ctx));
-            exchange.put_many(number, slots, values.data.as_le_slice(ctx), values.ends.as_le_slice(ctx), versions).map_err(Error::from)
+            exchange
+                .put_many(number, slots, values.data.as_le_slice(ctx), values.ends.as_le_slice(ctx), versions)
+                .map_err(Error::from)
         }),))
     })?;
     state.func_wrap("slot-of", |mut ctx: Ctx<'_>, (key,): (Vec<u8>,)| {
@@ -143,12 +160,21 @@ fn add_point_state<R: 'static>(state: &mut LinkerInstance<'_, Host>, name: &str,
             Ok::<_, Error>((column.versions.first() != Some(&0)).then(|| column.values.get(0).to_vec()))
         }),))
     })?;
-    state.func_wrap(&format!("[method]{name}.set"), |mut ctx: Ctx<'_>, (this, slot, value): (Resource<R>, u32, Vec<u8>)| {
-        let ends = [u32::try_from(value.len()).unwrap_or(u32::MAX)];
-        Ok((host(&mut ctx, |exchange, _| exchange.put_many(this.rep(), &[slot], &value, &ends, &[]).map_err(Error::from)),))
-    })?;
+    state.func_wrap(
+        &format!("[method]{name}.set"),
+        |mut ctx: Ctx<'_>, (this, slot, value): (Resource<R>, u32, Vec<u8>)| {
+            let ends = [u32::try_from(value.len()).unwrap_or(u32::MAX)];
+            Ok((host(&mut ctx, |exchange, _| {
+                exchange.put_many(this.rep(), &[slot], &value, &ends, &[]).map_err(Error::from)
+            }),))
+        },
+    )?;
     state.func_wrap(&format!("[method]{name}.clear"), |mut ctx: Ctx<'_>, (this, slot): (Resource<R>, u32)| {
-        Ok((host(&mut ctx, |exchange, _| exchange.put_many(this.rep(), &[slot], &[], &[0], &[0]).map_err(Error::from)),))
+        Ok(
+            (host(&mut ctx, |exchange, _| {
+                exchange.put_many(this.rep(), &[slot], &[], &[0], &[0]).map_err(Error::from)
+            }),),
+        )
     })
 }
 

@@ -5,7 +5,9 @@ use std::{cell::RefCell, sync::atomic::Ordering};
 
 use wasmtime::{
     Store, WasmBacktrace,
-    component::{ComponentNamedList, Func, Instance as WasmInstance, InstancePre, Lift, Lower, ResourceTable, TypedFunc},
+    component::{
+        ComponentNamedList, Func, Instance as WasmInstance, InstancePre, Lift, Lower, ResourceTable, TypedFunc,
+    },
 };
 use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxView, WasiView};
 
@@ -65,7 +67,12 @@ pub(super) struct WasmInstanceOfTask {
 }
 
 /// Makes a store and instantiates the component in it.
-fn instantiate(pre: &InstancePre<Host>, limits: InstanceLimits, task: &TaskInfo, state_kinds: Vec<StateKind>) -> Result<(Store<Host>, WasmInstance), Fault> {
+fn instantiate(
+    pre: &InstancePre<Host>,
+    limits: InstanceLimits,
+    task: &TaskInfo,
+    state_kinds: Vec<StateKind>,
+) -> Result<(Store<Host>, WasmInstance), Fault> {
     let (time, printed) = (wasi::CallTime::default(), wasi::Printed::default());
     let host = Host {
         exchange: RefCell::new(Exchange::idle()),
@@ -91,21 +98,34 @@ fn instantiate(pre: &InstancePre<Host>, limits: InstanceLimits, task: &TaskInfo,
 }
 
 /// Runs `describe` on an instance of its own.
-pub(super) fn describe(pre: &InstancePre<Host>, exports: &Exports, limits: InstanceLimits, task: &TaskInfo) -> Result<wit::Descriptor, Fault> {
+pub(super) fn describe(
+    pre: &InstancePre<Host>,
+    exports: &Exports,
+    limits: InstanceLimits,
+    task: &TaskInfo,
+) -> Result<wit::Descriptor, Fault> {
     let (mut store, instance) = instantiate(pre, limits, task, Vec::new())?;
-    let describe = instance
-        .get_typed_func::<(), (wit::Descriptor,)>(&mut store, &exports.describe)
-        .map_err(|error| Fault::new(FaultKind::GuestError, format!("the export describe has another type: {error:#}")))?;
+    let describe =
+        instance.get_typed_func::<(), (wit::Descriptor,)>(&mut store, &exports.describe).map_err(|error| {
+            Fault::new(FaultKind::GuestError, format!("the export describe has another type: {error:#}"))
+        })?;
     let mut exchange = Exchange::idle();
     let (descriptor,) = call(&mut store, &mut exchange, 0, |store| describe.call(store, ()))?;
     Ok(descriptor)
 }
 
 impl WasmInstanceOfTask {
-    pub(super) fn new(pre: &InstancePre<Host>, exports: &Exports, limits: InstanceLimits, task: &TaskInfo, state_kinds: Vec<StateKind>) -> Result<Self, Fault> {
+    pub(super) fn new(
+        pre: &InstancePre<Host>,
+        exports: &Exports,
+        limits: InstanceLimits,
+        task: &TaskInfo,
+        state_kinds: Vec<StateKind>,
+    ) -> Result<Self, Fault> {
         let (mut store, instance) = instantiate(pre, limits, task, state_kinds)?;
-        let functions = Functions::find(&mut store, &instance, exports)
-            .map_err(|error| Fault::new(FaultKind::HostBug, format!("an export changed its type after loading: {error:#}")))?;
+        let functions = Functions::find(&mut store, &instance, exports).map_err(|error| {
+            Fault::new(FaultKind::HostBug, format!("an export changed its type after loading: {error:#}"))
+        })?;
         Ok(Self { store, functions })
     }
 }
@@ -113,12 +133,13 @@ impl WasmInstanceOfTask {
 impl Functions {
     fn find(store: &mut Store<Host>, instance: &WasmInstance, exports: &Exports) -> wasmtime::Result<Self> {
         let process = instance.get_typed_func::<(wit::Batch<'static>,), Failures>(&mut *store, &exports.process)?;
-        let on_end = instance.get_typed_func::<(wit::Keys<'static>, &'static [u32]), Failures>(&mut *store, &exports.on_end)?;
+        let on_end =
+            instance.get_typed_func::<(wit::Keys<'static>, &'static [u32]), Failures>(&mut *store, &exports.on_end)?;
         Ok(Self {
-            open: instance.get_typed_func(&mut *store, &exports.open)?,
+            open: instance.get_typed_func(&mut *store, exports.open)?,
             process: *process.func(),
             on_end: *on_end.func(),
-            close: instance.get_typed_func(&mut *store, &exports.close)?,
+            close: instance.get_typed_func(&mut *store, exports.close)?,
         })
     }
 }
@@ -127,13 +148,20 @@ impl Instance for WasmInstanceOfTask {
     fn open(&mut self, config: &str, task: &TaskInfo, exchange: &mut Box<Exchange>) -> Result<(), Fault> {
         let open = self.functions.open;
         // SAFETY: as in `call_batch`; the type was checked with another lifetime.
-        let open: TypedFunc<(&str, wit::TaskInfo), (Result<(), wit::Error>,)> = unsafe { TypedFunc::new_unchecked(*open.func()) };
+        let open: TypedFunc<(&str, wit::TaskInfo), (Result<(), wit::Error>,)> =
+            unsafe { TypedFunc::new_unchecked(*open.func()) };
         let now = self.store.data().now();
         let (result,) = call(&mut self.store, exchange, now, |store| open.call(store, (config, task.into())))?;
         result.map_err(guest_error)
     }
 
-    fn process(&mut self, delivery: &Delivery, batch: &Batch, time: CallTime, exchange: &mut Box<Exchange>) -> Result<Vec<Failure>, Fault> {
+    fn process(
+        &mut self,
+        delivery: &Delivery,
+        batch: &Batch,
+        time: CallTime,
+        exchange: &mut Box<Exchange>,
+    ) -> Result<Vec<Failure>, Fault> {
         let argument = wit::Batch {
             input: 0,
             keys: delivery.into(),
@@ -146,8 +174,19 @@ impl Instance for WasmInstanceOfTask {
         call_batch(&mut self.store, exchange, self.functions.process, time, (argument,))
     }
 
-    fn on_end(&mut self, delivery: &Delivery, time: CallTime, exchange: &mut Box<Exchange>) -> Result<Vec<Failure>, Fault> {
-        call_batch(&mut self.store, exchange, self.functions.on_end, time, (wit::Keys::from(delivery), &delivery.slots[..]))
+    fn on_end(
+        &mut self,
+        delivery: &Delivery,
+        time: CallTime,
+        exchange: &mut Box<Exchange>,
+    ) -> Result<Vec<Failure>, Fault> {
+        call_batch(
+            &mut self.store,
+            exchange,
+            self.functions.on_end,
+            time,
+            (wit::Keys::from(delivery), &delivery.slots[..]),
+        )
     }
 
     fn close(&mut self, time: CallTime, exchange: &mut Box<Exchange>) -> Result<(), Fault> {
@@ -165,7 +204,13 @@ impl Instance for WasmInstanceOfTask {
 }
 
 /// Calls an export that takes columns and returns failures.
-fn call_batch<P: ComponentNamedList + Lower>(store: &mut Store<Host>, exchange: &mut Box<Exchange>, func: Func, time: CallTime, params: P) -> Result<Vec<Failure>, Fault> {
+fn call_batch<P: ComponentNamedList + Lower>(
+    store: &mut Store<Host>,
+    exchange: &mut Box<Exchange>,
+    func: Func,
+    time: CallTime,
+    params: P,
+) -> Result<Vec<Failure>, Fault> {
     // SAFETY: `Functions::find` checked the function against this type with 'static in the place of the columns' lifetime, and a lifetime changes neither the type of
     // the component nor the layout of the parameters, which are only read while the call lasts.
     let func: TypedFunc<P, Failures> = unsafe { TypedFunc::new_unchecked(func) };
@@ -226,8 +271,9 @@ fn root_cause(error: &wasmtime::Error) -> String {
 fn shown_backtrace(backtrace: &WasmBacktrace) -> String {
     const FRAMES_MAX: usize = 20;
     let frames = backtrace.frames().iter().take(FRAMES_MAX).map(|frame| {
-        let name = frame.func_name().map_or_else(|| format!("function {}", frame.func_index()), |name| demangled(name));
-        let place = frame.symbols().first().and_then(|symbol| Some(format!(" at {}:{}", symbol.file()?, symbol.line()?)));
+        let name = frame.func_name().map_or_else(|| format!("function {}", frame.func_index()), demangled);
+        let place =
+            frame.symbols().first().and_then(|symbol| Some(format!(" at {}:{}", symbol.file()?, symbol.line()?)));
         format!("{name}{}", place.unwrap_or_default())
     });
     frames.collect::<Vec<_>>().join("\n")

@@ -15,7 +15,10 @@ use super::{
     wit,
 };
 use crate::{
-    operator::{Descriptor, Hooks, InputDescriptor, Instance, InstanceLimits, Keying, OutputDescriptor, Plugin, StateDescriptor, StateKind, TaskInfo},
+    operator::{
+        Descriptor, Hooks, InputDescriptor, Instance, InstanceLimits, Keying, OutputDescriptor, Plugin,
+        StateDescriptor, StateKind, TaskInfo,
+    },
     stream::{BatchLimits, Fault, schema::Schema},
 };
 
@@ -61,7 +64,7 @@ pub struct WasmPlugin {
 }
 
 /// SHA-256 of a component, in hexadecimal.
-pub fn digest_of(component: &[u8]) -> String {
+fn digest_of(component: &[u8]) -> String {
     Sha256::digest(component).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -104,7 +107,8 @@ impl WasmPlugin {
         let descriptor = descriptor(described).map_err(|problem| LoadError::Refused(vec![problem]))?;
         let state_kinds: Vec<_> = descriptor.states.iter().map(|state| state.kind).collect();
         // The types of the other exports are checked once here.
-        WasmInstanceOfTask::new(&pre, &indices, limits, &task, state_kinds.clone()).map_err(|fault| LoadError::Misfit(fault.message))?;
+        WasmInstanceOfTask::new(&pre, &indices, limits, &task, state_kinds.clone())
+            .map_err(|fault| LoadError::Misfit(fault.message))?;
         let ty = compiled.component_type();
         let imports = ty.imports(&engine.engine).map(|(name, _)| name.to_owned()).collect();
         let exports = ty.exports(&engine.engine).map(|(name, _)| name.to_owned()).collect();
@@ -162,9 +166,13 @@ fn check_imports(engine: &Engine, component: &Component) -> Result<(), LoadError
                 .collect(),
             _ => Vec::new(),
         };
-        let missing: Vec<_> = asked.into_iter().filter(|name| provided.is_none_or(|provided| !provided.contains(&name.as_str()))).collect();
+        let missing: Vec<_> = asked
+            .into_iter()
+            .filter(|name| provided.is_none_or(|provided| !provided.contains(&name.as_str())))
+            .collect();
         if !missing.is_empty() {
-            refusals.push(format!("asks for {interface} ({}), which this version does not support", missing.join(", ")));
+            refusals
+                .push(format!("asks for {interface} ({}), which this version does not support", missing.join(", ")));
         }
     }
     if refusals.is_empty() { Ok(()) } else { Err(LoadError::Refused(refusals)) }
@@ -173,12 +181,25 @@ fn check_imports(engine: &Engine, component: &Component) -> Result<(), LoadError
 fn find_exports(component: &Component) -> Result<Exports, LoadError> {
     let missing = |name: &str| LoadError::Misfit(format!("it does not export {name}"));
     let (_, operator) = component.get_export(None, OPERATOR).ok_or_else(|| missing(OPERATOR))?;
-    let find = |name: &str| component.get_export(Some(&operator), name).map(|(_, index)| index).ok_or_else(|| missing(&format!("{OPERATOR} {name}")));
-    Ok(Exports { describe: find("describe")?, open: find("open")?, process: find("process")?, on_end: find("on-end")?, close: find("close")? })
+    let find = |name: &str| {
+        component
+            .get_export(Some(&operator), name)
+            .map(|(_, index)| index)
+            .ok_or_else(|| missing(&format!("{OPERATOR} {name}")))
+    };
+    Ok(Exports {
+        describe: find("describe")?,
+        open: find("open")?,
+        process: find("process")?,
+        on_end: find("on-end")?,
+        close: find("close")?,
+    })
 }
 
 fn descriptor(described: wit::Descriptor) -> Result<Descriptor, String> {
-    let schema = |what: String, text: &str| Schema::parse(text).map_err(|error| format!("declares {what} with a schema that can't be read: {error}"));
+    let schema = |what: String, text: &str| {
+        Schema::parse(text).map_err(|error| format!("declares {what} with a schema that can't be read: {error}"))
+    };
     let inputs = described.inputs.into_iter().map(|input| {
         let name = &input.name;
         Ok(InputDescriptor {

@@ -115,7 +115,13 @@ impl Pollable for Printed {
 pub(super) fn context(task: &TaskInfo, time: &CallTime, printed: &Printed) -> WasiCtx {
     let name = format!("{}/{}/{}", task.job, task.operator, task.task);
     let seed = xxhash_rust::xxh3::xxh3_64(name.as_bytes());
-    let random = || Deterministic::new((0..RANDOM_BYTES as u64 / 8).flat_map(|index| xxhash_rust::xxh3::xxh3_64_with_seed(&index.to_le_bytes(), seed).to_le_bytes()).collect());
+    let random = || {
+        Deterministic::new(
+            (0..RANDOM_BYTES as u64 / 8)
+                .flat_map(|index| xxhash_rust::xxh3::xxh3_64_with_seed(&index.to_le_bytes(), seed).to_le_bytes())
+                .collect(),
+        )
+    };
     let mut builder = WasiCtx::builder();
     builder
         .stdout(printed.clone())

@@ -3,6 +3,8 @@
 //! Types that go to the guest borrow; those that come from imports borrow guest memory (`WasmList`); results of exports are owned, because a borrowed result is already freed
 //! guest memory when the call returns.
 
+#![allow(dead_code, reason = "lifting makes enum variants by number, and the types hold all that the WIT holds")]
+
 use wasmtime::component::{ComponentType, Lift, Lower, WasmList, flags};
 
 use crate::operator;
@@ -51,13 +53,26 @@ impl<'a> From<&'a crate::state::Delivery> for Keys<'a> {
         let prefetched = if delivery.fresh.is_empty() {
             Vec::new()
         } else {
-            delivery.prefetched.iter().map(|(state, column)| Prefetched {
-                state: *state,
-                slots: &delivery.fresh,
-                values: StoredColumn { data: column.values.data(), ends: column.values.ends(), versions: &column.versions },
-            }).collect()
+            delivery
+                .prefetched
+                .iter()
+                .map(|(state, column)| Prefetched {
+                    state: *state,
+                    slots: &delivery.fresh,
+                    values: StoredColumn {
+                        data: column.values.data(),
+                        ends: column.values.ends(),
+                        versions: &column.versions,
+                    },
+                })
+                .collect()
         };
-        Self { released: &delivery.released, fresh: &delivery.fresh, fresh_keys: (&delivery.fresh_keys).into(), prefetched }
+        Self {
+            released: &delivery.released,
+            fresh: &delivery.fresh,
+            fresh_keys: (&delivery.fresh_keys).into(),
+            prefetched,
+        }
     }
 }
 

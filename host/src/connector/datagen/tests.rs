@@ -1,3 +1,5 @@
+//! Records that are made up: which ones, how they lie in splits, and how fast they come.
+
 use proptest::prelude::*;
 
 use super::*;

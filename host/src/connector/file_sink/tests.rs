@@ -1,3 +1,5 @@
+//! Parts become visible whole or not at all, and results of two runs never mix.
+
 use tempfile::TempDir;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Every line of every file is read once, whatever the splits and the parallelism.
+
 use std::{collections::BTreeSet, fs};
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Lines are cut where they end, whatever the pieces in which the bytes come.
+
 use proptest::{collection, prelude::*};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Lines of an input that blocks, and what becomes of one that fails.
+
 use std::{io::Write, sync::mpsc, time::Instant};
 
 use proptest::prelude::*;

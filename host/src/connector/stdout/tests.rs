@@ -1,3 +1,5 @@
+//! Lines of several tasks never mix, and a reader that goes away is told apart from a failure.
+
 use std::thread;
 
 use super::*;

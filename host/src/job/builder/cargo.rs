@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::environment::Environment;
 use super::{BuildError, GUEST_TARGET};
 
-/// Name of the profile and its settings; see wasm.md on what each brings. Panics abort: there is nothing to unwind to. Names of functions stay (`strip`), so
+/// Name of the profile and its settings; host/docs/decisions/0006-building-plugins.md says what each brings. Panics abort: there is nothing to unwind to. Names of functions stay (`strip`), so
 /// that a trap's backtrace can be read; other debug information would be stripped, so none is made.
 const PROFILE: &str = "wasmill-guest";
 const PROFILE_SETTINGS: [&str; 7] = [
@@ -74,10 +74,7 @@ pub(super) struct BuildScript {
 impl<'a> Cargo<'a> {
     /// The toolchain for the crate in `crate_dir`, a canonical path.
     pub(super) fn new(environment: &'a Environment, crate_dir: &'a Path) -> Self {
-        Self {
-            environment,
-            crate_dir,
-        }
+        Self { environment, crate_dir }
     }
 
     /// The crate's package, if it can become a component.
@@ -90,23 +87,15 @@ impl<'a> Cargo<'a> {
         if !output.status.success() {
             return Err(self.toolchain_error("cargo metadata", &output));
         }
-        let metadata: Metadata =
-            serde_json::from_slice(&output.stdout).map_err(|error| self.unexpected(&error))?;
+        let metadata: Metadata = serde_json::from_slice(&output.stdout).map_err(|error| self.unexpected(&error))?;
         let is_ours = |package: &PackageMetadata| {
-            package.manifest_path == manifest
-                || package
-                    .manifest_path
-                    .canonicalize()
-                    .is_ok_and(|path| path == manifest)
+            package.manifest_path == manifest || package.manifest_path.canonicalize().is_ok_and(|path| path == manifest)
         };
         let Some(package) = metadata.packages.into_iter().find(is_ours) else {
             return Err(BuildError::NoPackage { manifest });
         };
         if !package.targets.iter().any(Target::is_cdylib) {
-            return Err(BuildError::NotACdylib {
-                package: package.name,
-                manifest,
-            });
+            return Err(BuildError::NotACdylib { package: package.name, manifest });
         }
         Ok(Package {
             id: package.id,
@@ -122,9 +111,7 @@ impl<'a> Cargo<'a> {
         if libdir.is_dir() {
             return Ok(libdir);
         }
-        say(&format!(
-            "installing the Rust target {GUEST_TARGET} (rustup target add {GUEST_TARGET})"
-        ));
+        say(&format!("installing the Rust target {GUEST_TARGET} (rustup target add {GUEST_TARGET})"));
         let failed = |reason: String| BuildError::NoTarget {
             crate_dir: self.crate_dir.to_owned(),
             libdir: libdir.clone(),
@@ -143,8 +130,7 @@ impl<'a> Cargo<'a> {
         }
         if !libdir.is_dir() {
             return Err(failed(
-                "rustup reported success for a toolchain other than the one whose rustc is on PATH"
-                    .to_owned(),
+                "rustup reported success for a toolchain other than the one whose rustc is on PATH".to_owned(),
             ));
         }
         Ok(libdir)
@@ -165,18 +151,12 @@ impl<'a> Cargo<'a> {
             command.stderr(Stdio::inherit());
         })?;
         if !output.status.success() {
-            return Err(BuildError::Compile {
-                crate_dir: self.crate_dir.to_owned(),
-                status: output.status,
-            });
+            return Err(BuildError::Compile { crate_dir: self.crate_dir.to_owned(), status: output.status });
         }
         // Build scripts and macros may write to stdout too: what is no message of cargo's is passed over.
         let text = String::from_utf8_lossy(&output.stdout);
-        let messages = text
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok());
-        Compiled::from_messages(messages, &package.id)
-            .ok_or_else(|| self.unexpected(&"no message names the component"))
+        let messages = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+        Compiled::from_messages(messages, &package.id).ok_or_else(|| self.unexpected(&"no message names the component"))
     }
 
     fn target_libdir(&self) -> Result<PathBuf, BuildError> {
@@ -186,17 +166,11 @@ impl<'a> Cargo<'a> {
         if !output.status.success() {
             return Err(self.toolchain_error("rustc --print target-libdir", &output));
         }
-        Ok(PathBuf::from(
-            String::from_utf8_lossy(&output.stdout).trim(),
-        ))
+        Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
     }
 
     /// Runs a program of the toolchain: the one on PATH, which rustup may direct, or else the one beside the cargo that runs us.
-    fn run(
-        &self,
-        program: &'static str,
-        arguments: impl Fn(&mut Command),
-    ) -> Result<Output, BuildError> {
+    fn run(&self, program: &'static str, arguments: impl Fn(&mut Command)) -> Result<Output, BuildError> {
         let output = |program: PathBuf| {
             let mut command = self.command(program);
             arguments(&mut command);
@@ -222,11 +196,7 @@ impl<'a> Cargo<'a> {
 
     fn command(&self, program: impl Into<OsString>) -> Command {
         let mut command = Command::new(program.into());
-        command
-            .env_clear()
-            .envs(self.environment.for_toolchain())
-            .current_dir(self.crate_dir)
-            .stdin(Stdio::null());
+        command.env_clear().envs(self.environment.for_toolchain()).current_dir(self.crate_dir).stdin(Stdio::null());
         command
     }
 
@@ -239,10 +209,7 @@ impl<'a> Cargo<'a> {
     }
 
     fn unexpected(&self, what: &dyn std::fmt::Display) -> BuildError {
-        BuildError::Unexpected {
-            crate_dir: self.crate_dir.to_owned(),
-            what: what.to_string(),
-        }
+        BuildError::Unexpected { crate_dir: self.crate_dir.to_owned(), what: what.to_string() }
     }
 }
 
@@ -262,18 +229,10 @@ impl Compiled {
         for message in messages {
             match message {
                 Message::CompilerArtifact(artifact) if is_local(&artifact.package_id) => {
-                    rustc_dep_infos.extend(
-                        artifact
-                            .filenames
-                            .iter()
-                            .flat_map(|file| dep_infos_of(file)),
-                    );
+                    rustc_dep_infos.extend(artifact.filenames.iter().flat_map(|file| dep_infos_of(file)));
                     if artifact.package_id == package && artifact.target.is_cdylib() {
                         let mut files = artifact.filenames.into_iter();
-                        component = files.find(|file| {
-                            file.extension()
-                                .is_some_and(|extension| extension == "wasm")
-                        });
+                        component = files.find(|file| file.extension().is_some_and(|extension| extension == "wasm"));
                     }
                     if let Some(dir) = artifact.manifest_path.parent() {
                         local_dirs.insert(artifact.package_id, dir.to_owned());
@@ -286,10 +245,7 @@ impl Compiled {
         }
         let located = |script: ScriptMessage| BuildScript {
             local: is_local(&script.package_id),
-            package_dir: local_dirs
-                .get(&script.package_id)
-                .cloned()
-                .unwrap_or_default(),
+            package_dir: local_dirs.get(&script.package_id).cloned().unwrap_or_default(),
             output: script.out_dir.with_file_name("output"),
         };
         Some(Self {
@@ -318,11 +274,7 @@ fn dep_infos_of(artifact: &Path) -> Vec<PathBuf> {
 
 fn stderr_of(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    if text.is_empty() {
-        output.status.to_string()
-    } else {
-        text
-    }
+    if text.is_empty() { output.status.to_string() } else { text }
 }
 
 #[derive(Deserialize)]

@@ -26,13 +26,7 @@ const KEPT_PREFIXES: &[&str] = &[
 ];
 /// What an outer cargo, clippy, make or rustup sets for its children.
 const DROPPED_PREFIXES: &[&str] = &["CARGO", "RUSTC", "RUSTDOC", "__CARGO", "DEP_"];
-const DROPPED: &[&str] = &[
-    "CLIPPY_ARGS",
-    "MAKEFLAGS",
-    "MFLAGS",
-    "OUT_DIR",
-    "RUST_RECURSION_COUNT",
-];
+const DROPPED: &[&str] = &["CLIPPY_ARGS", "MAKEFLAGS", "MFLAGS", "OUT_DIR", "RUST_RECURSION_COUNT"];
 /// Lists of folders to which cargo adds its own.
 const LIBRARY_PATHS: &[&str] = &["LD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"];
 
@@ -40,13 +34,7 @@ const LIBRARY_PATHS: &[&str] = &["LD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"
 const TARGET_FOLDERS: &[&str] = &["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR"];
 
 /// Variables that choose the tools, the place or the flags of a build.
-const MATTERING: &[&str] = &[
-    "CARGO_HOME",
-    "CARGO_TARGET_DIR",
-    "RUSTFLAGS",
-    "RUSTUP_HOME",
-    "RUSTUP_TOOLCHAIN",
-];
+const MATTERING: &[&str] = &["CARGO_HOME", "CARGO_TARGET_DIR", "RUSTFLAGS", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"];
 const MATTERING_PREFIXES: &[&str] = &["CARGO_BUILD_", "CARGO_TARGET_WASM32_WASIP2_"];
 
 /// The variables of a process.
@@ -58,9 +46,7 @@ pub(super) struct Environment {
 /// Says nothing of the variables, for there are secrets among them.
 impl fmt::Debug for Environment {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Environment")
-            .finish_non_exhaustive()
+        formatter.debug_struct("Environment").finish_non_exhaustive()
     }
 }
 
@@ -80,9 +66,7 @@ impl Environment {
 
     /// These variables.
     pub(super) fn of(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
-        Self {
-            variables: variables.into_iter().collect(),
-        }
+        Self { variables: variables.into_iter().collect() }
     }
 
     /// Sets a variable, or takes it away.
@@ -111,10 +95,8 @@ impl Environment {
             let name = name.to_string_lossy();
             passes(&name) && matters(&name) && !named.iter().any(|other| *other == name)
         });
-        let named = named
-            .iter()
-            .filter(|name| passes(name))
-            .filter_map(|name| self.variables.get_key_value(OsStr::new(name)));
+        let named =
+            named.iter().filter(|name| passes(name)).filter_map(|name| self.variables.get_key_value(OsStr::new(name)));
         let mut hash = Sha256::new();
         for (name, value) in mattering.chain(named) {
             for part in [name, value] {
@@ -165,17 +147,10 @@ fn begins_with_one_of(name: &str, prefixes: &[&str]) -> bool {
 
 /// The list without folders of a target directory (cargo marks those with a CACHEDIR.TAG) or of a toolchain; nothing, if no folder is left.
 fn without_folders_of_cargo(list: &OsStr) -> Option<OsString> {
-    let of_target = |folder: &Path| {
-        folder
-            .ancestors()
-            .any(|above| above.join("CACHEDIR.TAG").is_file())
-    };
-    let of_toolchain = |folder: &Path| {
-        folder.join("rustlib").is_dir() || folder.iter().any(|name| name == "rustlib")
-    };
-    let left: Vec<PathBuf> = std::env::split_paths(list)
-        .filter(|folder| !of_target(folder) && !of_toolchain(folder))
-        .collect();
+    let of_target = |folder: &Path| folder.ancestors().any(|above| above.join("CACHEDIR.TAG").is_file());
+    let of_toolchain = |folder: &Path| folder.join("rustlib").is_dir() || folder.iter().any(|name| name == "rustlib");
+    let left: Vec<PathBuf> =
+        std::env::split_paths(list).filter(|folder| !of_target(folder) && !of_toolchain(folder)).collect();
     let joined = std::env::join_paths(&left).ok()?;
     (!left.is_empty()).then_some(joined)
 }
@@ -210,10 +185,7 @@ mod tests {
             "RUST_RECURSION_COUNT",
         ];
         let environment = environment(&all.map(|name| (name, "x")));
-        let passed: Vec<&str> = environment
-            .for_toolchain()
-            .filter_map(|(name, _)| name.to_str())
-            .collect();
+        let passed: Vec<&str> = environment.for_toolchain().filter_map(|(name, _)| name.to_str()).collect();
         assert_eq!(
             passed,
             [
@@ -236,10 +208,7 @@ mod tests {
             let named: Vec<String> = named.iter().map(ToString::to_string).collect();
             environment(variables).digest(&named)
         };
-        assert_eq!(
-            digest(&[("RUSTFLAGS", "-C a"), ("CARGO_PKG_NAME", "x")], &[]),
-            base
-        );
+        assert_eq!(digest(&[("RUSTFLAGS", "-C a"), ("CARGO_PKG_NAME", "x")], &[]), base);
         assert_ne!(digest(&[("RUSTFLAGS", "-C b")], &[]), base);
         assert_ne!(digest(&[], &[]), base);
         let with = |value| digest(&[("RUSTFLAGS", "-C a"), ("GREETING", value)], &["GREETING"]);
@@ -254,15 +223,9 @@ mod tests {
         let mine = folder.path().join("mine");
         std::fs::create_dir_all(target.join("debug/deps")).unwrap();
         std::fs::write(target.join("CACHEDIR.TAG"), "").unwrap();
-        let theirs = [
-            target.join("debug/deps"),
-            PathBuf::from("/t/lib/rustlib/x/lib"),
-        ];
+        let theirs = [target.join("debug/deps"), PathBuf::from("/t/lib/rustlib/x/lib")];
         let list = std::env::join_paths(theirs.iter().chain([&mine])).unwrap();
-        assert_eq!(
-            without_folders_of_cargo(&list).as_deref(),
-            Some(mine.as_os_str())
-        );
+        assert_eq!(without_folders_of_cargo(&list).as_deref(), Some(mine.as_os_str()));
         let list = std::env::join_paths(&theirs).unwrap();
         assert_eq!(without_folders_of_cargo(&list), None);
     }

@@ -46,10 +46,7 @@ pub(super) fn of_build(compiled: &Compiled, places: &Places<'_>, began_ns: i64) 
     let mut files = Vec::new();
     let settled = |path: &PathBuf| {
         let state = FileState::of_settled(path, began_ns).ok()??;
-        Some(Input {
-            path: path.clone(),
-            state,
-        })
+        Some(Input { path: path.clone(), state })
     };
     for path in &sources {
         // A source that is gone was removed during the build.
@@ -69,14 +66,10 @@ pub(super) fn of_build(compiled: &Compiled, places: &Places<'_>, began_ns: i64) 
 fn sources(compiled: &Compiled, places: &Places<'_>) -> Option<BTreeSet<PathBuf>> {
     let text = fs::read_to_string(compiled.component.with_extension("d")).ok()?;
     let generated = &places.package.guest_target_dir;
-    let sources: BTreeSet<PathBuf> = parse_dep_info(&text)
-        .into_iter()
-        .filter(|path| !path.starts_with(generated))
-        .collect();
+    let sources: BTreeSet<PathBuf> =
+        parse_dep_info(&text).into_iter().filter(|path| !path.starts_with(generated)).collect();
     // Relative paths are relative to a folder that only cargo's configuration knows. A folder's own state says nothing of what lies deeper in it.
-    let watchable = sources
-        .iter()
-        .all(|path| path.is_absolute() && !path.is_dir());
+    let watchable = sources.iter().all(|path| path.is_absolute() && !path.is_dir());
     (watchable && !sources.is_empty()).then_some(sources)
 }
 
@@ -84,19 +77,10 @@ fn sources(compiled: &Compiled, places: &Places<'_>) -> Option<BTreeSet<PathBuf>
 fn settings(compiled: &Compiled, places: &Places<'_>) -> BTreeSet<PathBuf> {
     let mut settings = BTreeSet::new();
     for package_dir in compiled.local_package_dirs() {
-        settings.extend(
-            package_dir
-                .ancestors()
-                .map(|above| above.join("Cargo.toml")),
-        );
+        settings.extend(package_dir.ancestors().map(|above| above.join("Cargo.toml")));
         settings.insert(package_dir.join("build.rs"));
     }
-    const ABOVE_THE_CRATE: [&str; 4] = [
-        ".cargo/config",
-        ".cargo/config.toml",
-        "rust-toolchain",
-        "rust-toolchain.toml",
-    ];
+    const ABOVE_THE_CRATE: [&str; 4] = [".cargo/config", ".cargo/config.toml", "rust-toolchain", "rust-toolchain.toml"];
     for above in places.crate_dir.ancestors() {
         settings.extend(ABOVE_THE_CRATE.map(|name| above.join(name)));
     }
@@ -159,9 +143,7 @@ enum Rerun<'a> {
 fn parse_rerun_directives(output: &str) -> Vec<Rerun<'_>> {
     let parse = |line| {
         let line: &str = line;
-        let directive = line
-            .strip_prefix("cargo::")
-            .or_else(|| line.strip_prefix("cargo:"))?;
+        let directive = line.strip_prefix("cargo::").or_else(|| line.strip_prefix("cargo:"))?;
         match directive.split_once('=')? {
             ("rerun-if-changed", path) => Some(Rerun::File(path)),
             ("rerun-if-env-changed", name) => Some(Rerun::Variable(name)),
@@ -192,11 +174,7 @@ fn parse_dep_info(text: &str) -> Vec<PathBuf> {
             }
         }
     }
-    paths
-        .into_iter()
-        .filter(|path| !path.is_empty())
-        .map(PathBuf::from)
-        .collect()
+    paths.into_iter().filter(|path| !path.is_empty()).map(PathBuf::from).collect()
 }
 
 /// The variables that a crate read at compile time, from rustc's dep-info, without those that cargo sets itself.
@@ -216,10 +194,7 @@ mod tests {
     #[test]
     fn dep_info_lists_sources_and_keeps_blanks() {
         let paths = parse_dep_info("/t/a b:c.wasm: /p/src/lib.rs /my\\ files/x.wit /p/b.rs\n");
-        assert_eq!(
-            paths,
-            ["/p/src/lib.rs", "/my files/x.wit", "/p/b.rs"].map(PathBuf::from)
-        );
+        assert_eq!(paths, ["/p/src/lib.rs", "/my files/x.wit", "/p/b.rs"].map(PathBuf::from));
         assert!(parse_dep_info("/t/a.wasm:\n").is_empty());
         assert!(parse_dep_info("").is_empty());
     }
@@ -233,21 +208,15 @@ mod tests {
     #[test]
     fn both_spellings_of_a_build_scripts_directives_are_read() {
         let output = "cargo:rerun-if-changed=a.c\ncargo::rerun-if-env-changed=CC\ncargo:rustc-cfg=x\nhello\n";
-        assert_eq!(
-            parse_rerun_directives(output),
-            [Rerun::File("a.c"), Rerun::Variable("CC")]
-        );
+        assert_eq!(parse_rerun_directives(output), [Rerun::File("a.c"), Rerun::Variable("CC")]);
     }
 
     #[test]
     fn a_build_script_that_names_no_file_and_no_variable_can_not_be_watched() {
         let folder = tempfile::tempdir().unwrap();
         let check = |text: &str, local| {
-            let script = BuildScript {
-                local,
-                package_dir: folder.path().to_owned(),
-                output: folder.path().join("output"),
-            };
+            let script =
+                BuildScript { local, package_dir: folder.path().to_owned(), output: folder.path().join("output") };
             fs::write(&script.output, text).unwrap();
             variables_of_script(&script)
         };
@@ -255,9 +224,6 @@ mod tests {
         assert_eq!(check("cargo:rustc-cfg=x\n", false), Some(vec![]));
         assert_eq!(check("cargo:rerun-if-changed=a.c\n", true), Some(vec![]));
         assert_eq!(check("cargo:rerun-if-changed=.\n", true), None);
-        assert_eq!(
-            check("cargo:rerun-if-env-changed=CC\n", true),
-            Some(vec!["CC".to_owned()])
-        );
+        assert_eq!(check("cargo:rerun-if-env-changed=CC\n", true), Some(vec!["CC".to_owned()]));
     }
 }

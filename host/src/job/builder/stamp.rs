@@ -65,10 +65,7 @@ impl FileState {
     }
 
     fn from_metadata(metadata: &fs::Metadata) -> Self {
-        Self {
-            size: metadata.len(),
-            modified_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
-        }
+        Self { size: metadata.len(), modified_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()) }
     }
 }
 
@@ -94,18 +91,8 @@ impl Stamp {
         variables: Vec<String>,
         inputs: Vec<Input>,
     ) -> Self {
-        let component = Input {
-            path: component,
-            state: Some(state),
-        };
-        Self {
-            format: FORMAT,
-            component,
-            digest,
-            environment,
-            variables,
-            inputs,
-        }
+        let component = Input { path: component, state: Some(state) };
+        Self { format: FORMAT, component, digest, environment, variables, inputs }
     }
 
     /// A stamp from its file's bytes, unless it is of another format.
@@ -134,20 +121,11 @@ fn metadata(path: &Path) -> io::Result<Option<fs::Metadata>> {
     match fs::metadata(path) {
         Ok(metadata) => Ok(Some(metadata)),
         // A file where a folder is expected means, too, that there is no such file.
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
-        {
-            Ok(None)
-        }
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
 fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {
-    seconds
-        .saturating_mul(1_000_000_000)
-        .saturating_add(nanoseconds)
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
 }

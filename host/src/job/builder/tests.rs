@@ -23,15 +23,8 @@ impl Fixture {
         let folder = tempfile::tempdir().unwrap();
         let mut environment = Environment::of_process();
         environment.set("CARGO_TARGET_DIR", None);
-        let builder = Builder {
-            cache: folder.path().join("cache"),
-            environment,
-        };
-        let fixture = Self {
-            folder,
-            builder,
-            said: Vec::new(),
-        };
+        let builder = Builder { cache: folder.path().join("cache"), environment };
+        let fixture = Self { folder, builder, said: Vec::new() };
         fs::create_dir_all(fixture.path("tiny/src")).unwrap();
         fixture.write("tiny/Cargo.toml", manifest);
         fixture.write("tiny/src/lib.rs", SOURCE);
@@ -63,8 +56,7 @@ impl Fixture {
     fn build(&mut self) -> Result<Built, BuildError> {
         self.said.clear();
         let crate_dir = self.path("tiny");
-        self.builder
-            .build(&crate_dir, &mut |line| self.said.push(line.to_owned()))
+        self.builder.build(&crate_dir, &mut |line| self.said.push(line.to_owned()))
     }
 
     fn error(&mut self) -> String {
@@ -78,21 +70,14 @@ fn cargo_runs_when_something_changed_and_only_then() {
     let mut fixture = Fixture::new(MANIFEST);
     let first = fixture.build().unwrap();
     assert!(first.fresh);
-    assert!(
-        fixture.said[0].starts_with("building "),
-        "{:?}",
-        fixture.said
-    );
+    assert!(fixture.said[0].starts_with("building "), "{:?}", fixture.said);
     let bytes = fs::read(&first.component).unwrap();
     // The header of a component, not of a core module.
     assert_eq!(bytes[..8], *b"\0asm\x0d\0\x01\0");
     assert_eq!(first.bytes, bytes.len() as u64);
     assert_eq!(first.digest, hexadecimal(&Sha256::digest(&bytes)));
 
-    let unchanged = Built {
-        fresh: false,
-        ..first.clone()
-    };
+    let unchanged = Built { fresh: false, ..first.clone() };
     assert_eq!(fixture.build().unwrap(), unchanged);
     assert_eq!(fixture.said, [""; 0]);
 
@@ -106,16 +91,10 @@ fn cargo_runs_when_something_changed_and_only_then() {
     fixture.write("tiny/build.rs", "fn main() {}\n");
     assert!(fixture.build().unwrap().fresh);
     assert!(fixture.build().unwrap().fresh);
-    fixture.write(
-        "tiny/build.rs",
-        "fn main() { println!(\"cargo:rerun-if-env-changed=GREETING\"); }\n",
-    );
+    fixture.write("tiny/build.rs", "fn main() { println!(\"cargo:rerun-if-env-changed=GREETING\"); }\n");
     assert!(fixture.build().unwrap().fresh);
     assert!(!fixture.build().unwrap().fresh);
-    fixture
-        .builder
-        .environment
-        .set("GREETING", Some("hello".into()));
+    fixture.builder.environment.set("GREETING", Some("hello".into()));
     assert!(fixture.build().unwrap().fresh);
     assert!(!fixture.build().unwrap().fresh);
 
@@ -129,8 +108,7 @@ fn sources_of_path_dependencies_and_included_files_are_watched() {
     let manifest = format!("{MANIFEST}\n[dependencies]\nother = {{ path = \"../other\" }}\n");
     let mut fixture = Fixture::new(&manifest);
     fs::create_dir_all(fixture.path("other/src")).unwrap();
-    let other =
-        "[package]\nname = \"other\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[workspace]\n";
+    let other = "[package]\nname = \"other\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[workspace]\n";
     fixture.write("other/Cargo.toml", other);
     fixture.write("other/text file.txt", "hello");
     let source = "pub fn length() -> u32 { include_str!(\"../text file.txt\").len() as u32 + option_env!(\"GREETING\").map_or(0, |_| 1) }\n";
@@ -141,17 +119,11 @@ fn sources_of_path_dependencies_and_included_files_are_watched() {
 
     fixture.write("other/text file.txt", "hello, you");
     assert!(fixture.build().unwrap().fresh);
-    fixture.write(
-        "other/Cargo.toml",
-        &other.replace("[workspace]", "[features]\nx = []\n\n[workspace]"),
-    );
+    fixture.write("other/Cargo.toml", &other.replace("[workspace]", "[features]\nx = []\n\n[workspace]"));
     assert!(fixture.build().unwrap().fresh);
     assert!(!fixture.build().unwrap().fresh);
     // Read by `option_env!`, which only rustc's dep-info tells.
-    fixture
-        .builder
-        .environment
-        .set("GREETING", Some("hello".into()));
+    fixture.builder.environment.set("GREETING", Some("hello".into()));
     assert!(fixture.build().unwrap().fresh);
     assert!(!fixture.build().unwrap().fresh);
 }
@@ -172,10 +144,7 @@ fn a_compile_error_is_reported_as_one_until_it_is_gone() {
 fn what_is_no_plugin_crate_is_refused_with_what_to_do() {
     let mut fixture = Fixture::new(&MANIFEST.replace("\"cdylib\", ", ""));
     let error = fixture.error();
-    assert!(
-        error.contains("crate-type = [\"cdylib\", \"rlib\"]"),
-        "{error}"
-    );
+    assert!(error.contains("crate-type = [\"cdylib\", \"rlib\"]"), "{error}");
 
     fixture.write("tiny/Cargo.toml", "[workspace]\nresolver = \"3\"\n");
     let error = fixture.error();
@@ -183,20 +152,14 @@ fn what_is_no_plugin_crate_is_refused_with_what_to_do() {
 
     fixture.write("tiny/Cargo.toml", "[package\n");
     let error = fixture.error();
-    assert!(
-        error.contains("`cargo metadata` failed") && error.contains("Cargo.toml"),
-        "{error}"
-    );
+    assert!(error.contains("`cargo metadata` failed") && error.contains("Cargo.toml"), "{error}");
 
     fs::remove_file(fixture.path("tiny/Cargo.toml")).unwrap();
     let error = fixture.error();
     assert!(error.contains("no Cargo.toml"), "{error}");
 
     fs::remove_dir_all(fixture.path("tiny")).unwrap();
-    assert!(matches!(
-        fixture.build().unwrap_err(),
-        BuildError::NoFolder { .. }
-    ));
+    assert!(matches!(fixture.build().unwrap_err(), BuildError::NoFolder { .. }));
 }
 
 #[test]
@@ -231,14 +194,12 @@ fn a_missing_target_is_installed_or_the_command_is_named() {
     assert!(fixture.said[0].starts_with("installing the Rust target"));
 
     let linked = "echo \"error: toolchain 'mine' does not support components\" >&2; exit 1";
-    let mut fixture =
-        Fixture::with_programs(&[("cargo", metadata), ("rustc", rustc), ("rustup", linked)]);
+    let mut fixture = Fixture::with_programs(&[("cargo", metadata), ("rustc", rustc), ("rustup", linked)]);
     let error = fixture.error();
     assert!(error.contains("does not support components"), "{error}");
 
     let works = "[ \"$*\" = 'target add wasm32-wasip2' ] && /bin/mkdir ../libdir";
-    let mut fixture =
-        Fixture::with_programs(&[("cargo", metadata), ("rustc", rustc), ("rustup", works)]);
+    let mut fixture = Fixture::with_programs(&[("cargo", metadata), ("rustc", rustc), ("rustup", works)]);
     let error = fixture.build().unwrap_err();
     // The scripted cargo refuses to compile: but it was asked to.
     assert!(matches!(error, BuildError::Compile { .. }), "{error}");
@@ -256,12 +217,7 @@ fn a_file_that_was_changed_during_the_build_leaves_no_settled_state() {
 
     // Put there now with an old time, as `mv` and `cp -p` do.
     let old = std::time::SystemTime::UNIX_EPOCH;
-    File::options()
-        .write(true)
-        .open(&file)
-        .unwrap()
-        .set_modified(old)
-        .unwrap();
+    File::options().write(true).open(&file).unwrap().set_modified(old).unwrap();
     assert_eq!(FileState::of_settled(&file, modified_ns).unwrap(), None);
 
     let missing = folder.path().join("x/y");
@@ -270,22 +226,9 @@ fn a_file_that_was_changed_during_the_build_leaves_no_settled_state() {
 
 #[test]
 fn a_stamp_of_another_format_or_half_a_stamp_is_none() {
-    let state = FileState {
-        size: 1,
-        modified_ns: -1,
-    };
-    let inputs = vec![Input {
-        path: "/x/Cargo.toml".into(),
-        state: None,
-    }];
-    let stamp = Stamp::new(
-        "/x.wasm".into(),
-        state,
-        "d".into(),
-        "e".into(),
-        vec!["V".into()],
-        inputs,
-    );
+    let state = FileState { size: 1, modified_ns: -1 };
+    let inputs = vec![Input { path: "/x/Cargo.toml".into(), state: None }];
+    let stamp = Stamp::new("/x.wasm".into(), state, "d".into(), "e".into(), vec!["V".into()], inputs);
     let json = stamp.to_json();
     assert_eq!(Stamp::parse(&json), Some(stamp));
     assert_eq!(Stamp::parse(&json[..json.len() / 2]), None);

@@ -32,7 +32,10 @@ fn descriptor(name: &str) -> Descriptor {
         name: name.into(),
         version: "1".into(),
         inputs: vec![InputDescriptor { name: "in".into(), key, value: input }],
-        outputs: output.into_iter().map(|(keying, value)| OutputDescriptor { name: "out".into(), keying, value }).collect(),
+        outputs: output
+            .into_iter()
+            .map(|(keying, value)| OutputDescriptor { name: "out".into(), keying, value })
+            .collect(),
         states: if stateful { vec![state] } else { Vec::new() },
         hooks: Hooks::default(),
     }
@@ -41,12 +44,15 @@ fn descriptor(name: &str) -> Descriptor {
 /// Reads a job file and plans it. `file` sources give text without keys, `stdin` has one task, `datagen` gives numbers with numbers as keys; `stdout` has one task.
 fn planned(text: &str) -> Result<Plan, String> {
     let surroundings = Surroundings { env: &|_| None, cwd: "/jobs".into() };
-    let job = JobFile::parse("job.toml".as_ref(), text, &[], &surroundings).map_err(|error| format!("not read: {error}"))?;
+    let job =
+        JobFile::parse("job.toml".as_ref(), text, &[], &surroundings).map_err(|error| format!("not read: {error}"))?;
     let sources: Vec<_> = job
         .sources
         .iter()
         .map(|source| match source.kind {
-            SourceKind::Datagen(_) => SourceFacts { key: Some(Schema::u64()), value: Schema::u64(), parallelism_max: 64 },
+            SourceKind::Datagen(_) => {
+                SourceFacts { key: Some(Schema::u64()), value: Schema::u64(), parallelism_max: 64 }
+            }
             SourceKind::Stdin { .. } => SourceFacts { key: None, value: Schema::text(), parallelism_max: 1 },
             SourceKind::File { .. } => SourceFacts { key: None, value: Schema::text(), parallelism_max: u32::MAX },
         })
@@ -119,12 +125,15 @@ fn vertex<'p>(plan: &'p Plan, id: &str) -> &'p Vertex {
 #[test]
 fn a_job_becomes_vertices_in_order_and_edges() {
     // The operators stand in the file the wrong way round.
-    let text = job("parallelism = 2", &[
-        LINES,
-        &operator("count", "count", "inputs = [\"split\"]"),
-        &operator("split", "split", "inputs = [\"lines\"]"),
-        &sink("counts", "inputs = [\"count\"]\nparallelism = 3"),
-    ]);
+    let text = job(
+        "parallelism = 2",
+        &[
+            LINES,
+            &operator("count", "count", "inputs = [\"split\"]"),
+            &operator("split", "split", "inputs = [\"lines\"]"),
+            &sink("counts", "inputs = [\"count\"]\nparallelism = 3"),
+        ],
+    );
     let plan = planned(&text).unwrap();
     let ids: Vec<_> = plan.vertices.iter().map(|vertex| (vertex.id.as_str(), vertex.parallelism)).collect();
     assert_eq!(ids, [("lines", 2), ("split", 2), ("count", 2), ("counts", 3)]);
@@ -139,11 +148,14 @@ fn a_job_becomes_vertices_in_order_and_edges() {
 
 #[test]
 fn what_the_file_says_of_partitioning_holds() {
-    let text = job("", &[
-        NUMBERS,
-        &operator("sum", "sum", "inputs = [{ from = \"numbers\", partitioning = \"hash\" }]"),
-        &sink("out", "inputs = [{ from = \"sum\", partitioning = \"rebalance\" }]"),
-    ]);
+    let text = job(
+        "",
+        &[
+            NUMBERS,
+            &operator("sum", "sum", "inputs = [{ from = \"numbers\", partitioning = \"hash\" }]"),
+            &sink("out", "inputs = [{ from = \"sum\", partitioning = \"rebalance\" }]"),
+        ],
+    );
     let plan = planned(&text).unwrap();
     assert_eq!(edge(&plan, "numbers", "sum").partitioning, Partitioning::Hash);
     let out = edge(&plan, "sum", "out");
@@ -152,27 +164,37 @@ fn what_the_file_says_of_partitioning_holds() {
 
 #[test]
 fn operators_that_keep_the_keys_of_a_hash_edge_may_be_followed_by_forward() {
-    let text = job("parallelism = 4", &[
-        LINES,
-        &operator("split", "split", "inputs = [\"lines\"]"),
-        &operator("keep", "keep", "inputs = [{ from = \"split\", partitioning = \"hash\" }]"),
-        &operator("pass", "pass", "inputs = [{ from = \"keep\", partitioning = \"forward\" }]"),
-        &operator("count", "count", "inputs = [{ from = \"pass\", partitioning = \"forward\" }]"),
-        &sink("out", "inputs = [\"count\"]"),
-    ]);
+    let text = job(
+        "parallelism = 4",
+        &[
+            LINES,
+            &operator("split", "split", "inputs = [\"lines\"]"),
+            &operator("keep", "keep", "inputs = [{ from = \"split\", partitioning = \"hash\" }]"),
+            &operator("pass", "pass", "inputs = [{ from = \"keep\", partitioning = \"forward\" }]"),
+            &operator("count", "count", "inputs = [{ from = \"pass\", partitioning = \"forward\" }]"),
+            &sink("out", "inputs = [\"count\"]"),
+        ],
+    );
     let plan = planned(&text).unwrap();
-    assert!(edge(&plan, "keep", "pass").chained && edge(&plan, "pass", "count").chained && edge(&plan, "count", "out").chained);
+    assert!(
+        edge(&plan, "keep", "pass").chained
+            && edge(&plan, "pass", "count").chained
+            && edge(&plan, "count", "out").chained
+    );
 }
 
 #[test]
 fn an_operator_with_several_inputs_is_not_chained_and_a_sink_is() {
     let two = "[[source]]\nid = \"more\"\ntype = \"file\"\npath = \"in\"\n";
-    let text = job("", &[
-        LINES,
-        two,
-        &operator("trim", "trim", "inputs = [\"lines\", \"more\"]"),
-        &sink("out", "inputs = [\"trim\", \"lines\"]"),
-    ]);
+    let text = job(
+        "",
+        &[
+            LINES,
+            two,
+            &operator("trim", "trim", "inputs = [\"lines\", \"more\"]"),
+            &sink("out", "inputs = [\"trim\", \"lines\"]"),
+        ],
+    );
     let plan = planned(&text).unwrap();
     assert!(!edge(&plan, "lines", "trim").chained && !edge(&plan, "more", "trim").chained);
     assert!(edge(&plan, "trim", "out").chained && edge(&plan, "lines", "out").chained);
@@ -180,11 +202,8 @@ fn an_operator_with_several_inputs_is_not_chained_and_a_sink_is() {
 
 #[test]
 fn keys_travel_only_as_far_as_somebody_wants_them() {
-    let text = job("", &[
-        NUMBERS,
-        &operator("sum", "sum", "inputs = [\"numbers\"]"),
-        &sink("out", "inputs = [\"sum\"]"),
-    ]);
+    let text =
+        job("", &[NUMBERS, &operator("sum", "sum", "inputs = [\"numbers\"]"), &sink("out", "inputs = [\"sum\"]")]);
     let plan = planned(&text).unwrap();
     assert!(vertex(&plan, "numbers").keys_wanted && !vertex(&plan, "sum").keys_wanted);
 
@@ -205,12 +224,15 @@ fn a_parallelism_that_is_not_given_is_as_large_as_the_connector_allows() {
 
 #[test]
 fn dead_letters_have_an_edge_of_their_own() {
-    let text = job("parallelism = 2", &[
-        LINES,
-        &operator("trim", "trim", "inputs = [\"lines\"]\non-error = { dead-letter = \"dead\" }"),
-        &sink("out", "inputs = [\"trim\"]"),
-        &sink("dead", "parallelism = 1"),
-    ]);
+    let text = job(
+        "parallelism = 2",
+        &[
+            LINES,
+            &operator("trim", "trim", "inputs = [\"lines\"]\non-error = { dead-letter = \"dead\" }"),
+            &sink("out", "inputs = [\"trim\"]"),
+            &sink("dead", "parallelism = 1"),
+        ],
+    );
     let plan = planned(&text).unwrap();
     let dead = edge(&plan, "trim", "dead");
     assert_eq!((dead.carries, dead.partitioning, dead.chained), (Carries::DeadLetters, Partitioning::Rebalance, false));
@@ -220,40 +242,63 @@ fn dead_letters_have_an_edge_of_their_own() {
 
 #[test]
 fn unknown_ids_are_refused_with_the_nearest() {
-    let text = job("", &[LINES, &operator("trim", "trim", "inputs = [\"line\"]"), &sink("out", "inputs = [\"trmi\", \"lines\"]")]);
-    refused(&text, &[
-        ("\"line\"", "\"line\" is not the id of a source or operator; did you mean \"lines\"?"),
-        ("\"trmi\"", "\"trmi\" is not the id of a source or operator; did you mean \"trim\"?"),
-        ("\"trim\"", "nothing reads the results of trim: add a sink (type = \"blackhole\" drops them)"),
-    ]);
-    let text = job("", &[LINES, &operator("trim", "trim", "inputs = [\"lines\"]\non-error = { dead-letter = \"ot\" }"), &sink("out", "inputs = [\"trim\"]")]);
+    let text = job(
+        "",
+        &[LINES, &operator("trim", "trim", "inputs = [\"line\"]"), &sink("out", "inputs = [\"trmi\", \"lines\"]")],
+    );
+    refused(
+        &text,
+        &[
+            ("\"line\"", "\"line\" is not the id of a source or operator; did you mean \"lines\"?"),
+            ("\"trmi\"", "\"trmi\" is not the id of a source or operator; did you mean \"trim\"?"),
+            ("\"trim\"", "nothing reads the results of trim: add a sink (type = \"blackhole\" drops them)"),
+        ],
+    );
+    let text = job(
+        "",
+        &[
+            LINES,
+            &operator("trim", "trim", "inputs = [\"lines\"]\non-error = { dead-letter = \"ot\" }"),
+            &sink("out", "inputs = [\"trim\"]"),
+        ],
+    );
     refused(&text, &[("{ dead-letter = \"ot\" }", "\"ot\" is not the id of a sink; did you mean \"out\"?")]);
-    let text = job("", &[LINES, &operator("trim", "trim", "inputs = [\"lines\", \"out\"]"), &sink("out", "inputs = [\"trim\"]")]);
+    let text = job(
+        "",
+        &[LINES, &operator("trim", "trim", "inputs = [\"lines\", \"out\"]"), &sink("out", "inputs = [\"trim\"]")],
+    );
     refused(&text, &[("\"out\"", "\"out\" is a sink: it gives no records")]);
 }
 
 #[test]
 fn cycles_are_refused() {
-    let text = job("", &[
-        LINES,
-        &operator("a", "trim", "inputs = [\"lines\", \"b\"]"),
-        &operator("b", "trim", "inputs = [\"a\"]"),
-        &operator("c", "trim", "inputs = [\"lines\"]"),
-        &sink("out", "inputs = [\"b\", \"c\"]"),
-    ]);
+    let text = job(
+        "",
+        &[
+            LINES,
+            &operator("a", "trim", "inputs = [\"lines\", \"b\"]"),
+            &operator("b", "trim", "inputs = [\"a\"]"),
+            &operator("c", "trim", "inputs = [\"lines\"]"),
+            &sink("out", "inputs = [\"b\", \"c\"]"),
+        ],
+    );
     refused(&text, &[("\"a\"", "a cycle: a, b read from each other's results, directly or through others")]);
-    let text = job("", &[LINES, &operator("a", "trim", "inputs = [\"a\"]"), &sink("out", "inputs = [\"a\", \"lines\"]")]);
+    let text =
+        job("", &[LINES, &operator("a", "trim", "inputs = [\"a\"]"), &sink("out", "inputs = [\"a\", \"lines\"]")]);
     refused(&text, &[("\"a\"", "a cycle: a read from each other's results, directly or through others")]);
 }
 
 #[test]
 fn what_nobody_reads_and_what_gets_nothing_is_refused() {
     let text = job("", &[LINES, NUMBERS, &operator("trim", "trim", "inputs = [\"lines\"]"), &sink("out", "")]);
-    refused(&text, &[
-        ("\"numbers\"", "nothing reads the records of numbers"),
-        ("\"trim\"", "nothing reads the results of trim: add a sink (type = \"blackhole\" drops them)"),
-        ("\"out\"", "the sink out has no inputs, and no operator's on-error names it"),
-    ]);
+    refused(
+        &text,
+        &[
+            ("\"numbers\"", "nothing reads the records of numbers"),
+            ("\"trim\"", "nothing reads the results of trim: add a sink (type = \"blackhole\" drops them)"),
+            ("\"out\"", "the sink out has no inputs, and no operator's on-error names it"),
+        ],
+    );
 }
 
 #[test]
@@ -266,85 +311,122 @@ fn an_operator_without_an_output_needs_no_reader_and_can_have_none() {
 
 #[test]
 fn schemas_on_an_edge_have_to_agree() {
-    let text = job("", &[NUMBERS, &operator("trim", "trim", "inputs = [\"numbers\"]"), &sink("out", "inputs = [\"trim\"]")]);
+    let text =
+        job("", &[NUMBERS, &operator("trim", "trim", "inputs = [\"numbers\"]"), &sink("out", "inputs = [\"trim\"]")]);
     refused(&text, &[("\"numbers\"", "numbers gives a u64 in 8 bytes, but trim takes text")]);
-    let text = job("", &[
-        LINES,
-        &operator("split", "split", "inputs = [\"lines\"]"),
-        &operator("sum", "sum", "inputs = [\"split\"]"),
-        &sink("out", "inputs = [\"sum\"]"),
-    ]);
-    refused(&text, &[
-        ("\"split\"", "split gives a unit (no bytes), but sum takes a u64 in 8 bytes"),
-        ("\"split\"", "the keys of split are text, but sum takes keys that are a u64 in 8 bytes"),
-    ]);
+    let text = job(
+        "",
+        &[
+            LINES,
+            &operator("split", "split", "inputs = [\"lines\"]"),
+            &operator("sum", "sum", "inputs = [\"split\"]"),
+            &sink("out", "inputs = [\"sum\"]"),
+        ],
+    );
+    refused(
+        &text,
+        &[
+            ("\"split\"", "split gives a unit (no bytes), but sum takes a u64 in 8 bytes"),
+            ("\"split\"", "the keys of split are text, but sum takes keys that are a u64 in 8 bytes"),
+        ],
+    );
 }
 
 #[test]
 fn hash_edges_and_keyed_operators_need_keys() {
-    let text = job("", &[
-        LINES,
-        &operator("trim", "trim", "inputs = [{ from = \"lines\", partitioning = \"hash\" }]"),
-        &sink("out", "inputs = [\"trim\"]"),
-    ]);
+    let text = job(
+        "",
+        &[
+            LINES,
+            &operator("trim", "trim", "inputs = [{ from = \"lines\", partitioning = \"hash\" }]"),
+            &sink("out", "inputs = [\"trim\"]"),
+        ],
+    );
     refused(&text, &[("\"hash\"", "the records of lines have no keys, so they can't be partitioned by hash")]);
-    let text = job("", &[
-        LINES,
-        &operator("trim", "trim", "inputs = [\"lines\"]"),
-        &operator("sum", "sum", "inputs = [{ from = \"trim\", partitioning = \"forward\" }]"),
-        &sink("out", "inputs = [\"sum\"]"),
-    ]);
-    refused(&text, &[
-        ("\"trim\"", "trim gives text, but sum takes a u64 in 8 bytes"),
-        ("\"trim\"", "sum asks for keys, but the records of trim have none"),
-    ]);
+    let text = job(
+        "",
+        &[
+            LINES,
+            &operator("trim", "trim", "inputs = [\"lines\"]"),
+            &operator("sum", "sum", "inputs = [{ from = \"trim\", partitioning = \"forward\" }]"),
+            &sink("out", "inputs = [\"sum\"]"),
+        ],
+    );
+    refused(
+        &text,
+        &[
+            ("\"trim\"", "trim gives text, but sum takes a u64 in 8 bytes"),
+            ("\"trim\"", "sum asks for keys, but the records of trim have none"),
+        ],
+    );
 }
 
 #[test]
 fn keyed_state_needs_the_records_of_a_key_in_one_task() {
     let message = "sum has keyed state, so records of one key must reach one task: use partitioning = \"hash\" (or \"forward\" from an operator that keeps the keys of a hash edge)";
     for partitioning in ["forward", "rebalance"] {
-        let text = job("", &[
-            NUMBERS,
-            &operator("sum", "sum", &format!("inputs = [{{ from = \"numbers\", partitioning = \"{partitioning}\" }}]")),
-            &sink("out", "inputs = [\"sum\"]"),
-        ]);
+        let text = job(
+            "",
+            &[
+                NUMBERS,
+                &operator(
+                    "sum",
+                    "sum",
+                    &format!("inputs = [{{ from = \"numbers\", partitioning = \"{partitioning}\" }}]"),
+                ),
+                &sink("out", "inputs = [\"sum\"]"),
+            ],
+        );
         refused(&text, &[(&format!("\"{partitioning}\""), message)]);
     }
     // Keys that are kept behind a rebalance are not where they belong; new keys are nowhere yet.
     for (first, second, partitioning) in [("keep", "pass", "rebalance"), ("split", "keep", "forward")] {
         let before = if first == "keep" { operator("split", "split", "inputs = [\"lines\"]") } else { String::new() };
         let from = if first == "keep" { "split" } else { "lines" };
-        let text = job("", &[
-            LINES,
-            &before,
-            &operator("first", first, &format!("inputs = [\"{from}\"]")),
-            &operator("second", second, &format!("inputs = [{{ from = \"first\", partitioning = \"{partitioning}\" }}]")),
-            &operator("count", "count", "inputs = [{ from = \"second\", partitioning = \"forward\" }]"),
-            &sink("out", "inputs = [\"count\"]"),
-        ]);
+        let text = job(
+            "",
+            &[
+                LINES,
+                &before,
+                &operator("first", first, &format!("inputs = [\"{from}\"]")),
+                &operator(
+                    "second",
+                    second,
+                    &format!("inputs = [{{ from = \"first\", partitioning = \"{partitioning}\" }}]"),
+                ),
+                &operator("count", "count", "inputs = [{ from = \"second\", partitioning = \"forward\" }]"),
+                &sink("out", "inputs = [\"count\"]"),
+            ],
+        );
         refused(&text, &[("\"forward\"", &message.replace("sum", "count"))]);
     }
 }
 
 #[test]
 fn forward_needs_the_same_parallelism() {
-    let text = job("parallelism = 2", &[
-        LINES,
-        &operator("trim", "trim", "inputs = [{ from = \"lines\", partitioning = \"forward\" }]\nparallelism = 3"),
-        &sink("out", "inputs = [\"trim\"]"),
-    ]);
-    let message = "forward joins task to task, but lines has parallelism 2 and trim has 3: make them equal, or use \"rebalance\"";
+    let text = job(
+        "parallelism = 2",
+        &[
+            LINES,
+            &operator("trim", "trim", "inputs = [{ from = \"lines\", partitioning = \"forward\" }]\nparallelism = 3"),
+            &sink("out", "inputs = [\"trim\"]"),
+        ],
+    );
+    let message =
+        "forward joins task to task, but lines has parallelism 2 and trim has 3: make them equal, or use \"rebalance\"";
     refused(&text, &[("\"forward\"", message)]);
 }
 
 #[test]
 fn parallelism_has_bounds() {
-    let text = job("max-parallelism = 8", &[
-        LINES,
-        &operator("trim", "trim", "inputs = [\"lines\"]\nparallelism = 9"),
-        &sink("out", "inputs = [\"trim\"]"),
-    ]);
+    let text = job(
+        "max-parallelism = 8",
+        &[
+            LINES,
+            &operator("trim", "trim", "inputs = [\"lines\"]\nparallelism = 9"),
+            &sink("out", "inputs = [\"trim\"]"),
+        ],
+    );
     refused(&text, &[("9", "parallelism 9 is above max-parallelism, which is 8")]);
     let stdin = "[[source]]\nid = \"lines\"\ntype = \"stdin\"\nparallelism = 2\n";
     let text = job("", &[stdin, &sink("out", "inputs = [\"lines\"]")]);

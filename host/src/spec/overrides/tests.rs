@@ -42,10 +42,16 @@ fn values_are_read_by_the_type_of_the_target() {
     ];
     let job = accepted(JOB, &sets);
     assert_eq!((job.name.as_str(), job.parallelism, job.max_parallelism), ("other", 5, 256));
-    assert_eq!((job.batch.limits.records, job.batch.limits.bytes, job.batch.timeout), (7, 1 << 20, Duration::from_secs(1)));
+    assert_eq!(
+        (job.batch.limits.records, job.batch.limits.bytes, job.batch.timeout),
+        (7, 1 << 20, Duration::from_secs(1))
+    );
     let count = job.operator("count").unwrap();
     assert_eq!(count.parallelism.as_ref().map(|at| at.value), Some(9));
-    assert_eq!((count.limits.memory, count.limits.call_time, &count.on_error.value), (2 << 30, Duration::from_secs(2), &OnError::Skip));
+    assert_eq!(
+        (count.limits.memory, count.limits.call_time, &count.on_error.value),
+        (2 << 30, Duration::from_secs(2), &OnError::Skip)
+    );
     assert_eq!(count.inputs.iter().map(|input| input.from.as_str()).collect::<Vec<_>>(), ["split", "lines"]);
     let split = job.operator("split").unwrap();
     assert_eq!(split.plugin.value, PluginSpec::Crate { path: "/cwd/c".into() });
@@ -85,12 +91,21 @@ fn the_last_one_wins() {
 
 #[test]
 fn relative_paths_are_of_the_current_directory() {
-    let job = accepted(JOB, &["sink.counts.path=out", "source.lines.path=[\"a\", \"/b\"]", "operator.split.plugin=x.wasm"]);
+    let job =
+        accepted(JOB, &["sink.counts.path=out", "source.lines.path=[\"a\", \"/b\"]", "operator.split.plugin=x.wasm"]);
     assert!(matches!(sink_of(&job), SinkKind::File { path, .. } if path == Path::new("/cwd/out")));
-    assert!(matches!(source_of(&job), SourceKind::File { paths, .. } if *paths == [Path::new("/cwd/a"), Path::new("/b")]));
-    assert_eq!(job.operator("split").unwrap().plugin.value, PluginSpec::Component { path: "/cwd/x.wasm".into(), sha256: None });
+    assert!(
+        matches!(source_of(&job), SourceKind::File { paths, .. } if *paths == [Path::new("/cwd/a"), Path::new("/b")])
+    );
+    assert_eq!(
+        job.operator("split").unwrap().plugin.value,
+        PluginSpec::Component { path: "/cwd/x.wasm".into(), sha256: None }
+    );
     let job = accepted(JOB, &["operator.split.plugin={ path = \"y.wasm\" }", "operator.count.plugin.path=z.wasm"]);
-    assert_eq!(job.operator("split").unwrap().plugin.value, PluginSpec::Component { path: "/cwd/y.wasm".into(), sha256: None });
+    assert_eq!(
+        job.operator("split").unwrap().plugin.value,
+        PluginSpec::Component { path: "/cwd/y.wasm".into(), sha256: None }
+    );
     let pinned = PluginSpec::Component { path: "/cwd/z.wasm".into(), sha256: Some("a".repeat(64)) };
     assert_eq!(job.operator("count").unwrap().plugin.value, pinned);
 }
@@ -99,20 +114,36 @@ fn relative_paths_are_of_the_current_directory() {
 fn another_type_drops_what_it_does_not_know() {
     let job = accepted(JOB, &["source.lines.type=stdin"]);
     assert_eq!(*source_of(&job), SourceKind::Stdin { invalid_utf8: InvalidUtf8::Skip });
-    for sets in [["source.lines.count=10", "source.lines.type=datagen"], ["source.lines.type=datagen", "source.lines.count=10"]] {
-        assert_eq!(*source_of(&accepted(JOB, &sets)), SourceKind::Datagen(SequenceSpec { count: Some(10), keys: 1_000, rate: None }));
+    for sets in
+        [["source.lines.count=10", "source.lines.type=datagen"], ["source.lines.type=datagen", "source.lines.count=10"]]
+    {
+        assert_eq!(
+            *source_of(&accepted(JOB, &sets)),
+            SourceKind::Datagen(SequenceSpec { count: Some(10), keys: 1_000, rate: None })
+        );
     }
     let job = accepted(JOB, &["sink.counts.type=blackhole"]);
     assert_eq!((sink_of(&job), job.sink("counts").unwrap().inputs.len()), (&SinkKind::Blackhole, 1));
     let job = accepted(JOB, &["sink.poison.type=file", "sink.poison.path=x"]);
-    assert_eq!(job.sink("poison").unwrap().kind, SinkKind::File { path: "/cwd/x".into(), format: Format::Raw, part_bytes: 128 << 20 });
+    assert_eq!(
+        job.sink("poison").unwrap().kind,
+        SinkKind::File { path: "/cwd/x".into(), format: Format::Raw, part_bytes: 128 << 20 }
+    );
     // Only the last type counts.
     let job = accepted(JOB, &["sink.counts.type=blackhole", "sink.counts.type=file"]);
     assert!(matches!(sink_of(&job), SinkKind::File { path, .. } if path == Path::new("/jobs/counts")));
     // The same type drops nothing, and another --set's key is never dropped.
     accepted(JOB, &["sink.counts.type=file"]);
-    refused(JOB, &["sink.counts.path=x", "sink.counts.type=stdout"], "--set sink.counts.path=x: unknown key `path` in sink `counts`");
-    refused(&JOB.replace("invalid-utf8", "inavlid-utf8"), &["source.lines.type=file"], "unknown key `inavlid-utf8` in source `lines`");
+    refused(
+        JOB,
+        &["sink.counts.path=x", "sink.counts.type=stdout"],
+        "--set sink.counts.path=x: unknown key `path` in sink `counts`",
+    );
+    refused(
+        &JOB.replace("invalid-utf8", "inavlid-utf8"),
+        &["source.lines.type=file"],
+        "unknown key `inavlid-utf8` in source `lines`",
+    );
 }
 
 #[test]
@@ -132,7 +163,10 @@ fn entries_are_known_by_ids_from_the_environment_too() {
 #[test]
 fn inputs_may_be_set_with_a_table() {
     let job = accepted(JOB, &["operator.split.inputs={ from = \"lines\", partitioning = \"rebalance\" }"]);
-    assert_eq!(job.operator("split").unwrap().inputs[0].partitioning.as_ref().map(|at| at.value), Some(Partitioning::Rebalance));
+    assert_eq!(
+        job.operator("split").unwrap().inputs[0].partitioning.as_ref().map(|at| at.value),
+        Some(Partitioning::Rebalance)
+    );
 }
 
 #[test]
@@ -144,7 +178,10 @@ fn what_is_refused() {
         ("batch.records=x", "--set batch.records=x: `records` must be a whole number, not `x`"),
         ("batch.records=", "`records` must be a whole number, not ``"),
         ("batch.timeout=5", "`timeout` must be a duration such as \"5ms\", \"10s\" or \"1m\", not `5`"),
-        ("operator.count.parallelism=x", "--set operator.count.parallelism=x: `parallelism` must be a whole number, not `x`"),
+        (
+            "operator.count.parallelism=x",
+            "--set operator.count.parallelism=x: `parallelism` must be a whole number, not `x`",
+        ),
         ("operator.cuont.parallelism=2", "the job has no operator `cuont`; did you mean `count`?"),
         ("operator.zzzzzz.parallelism=2", "the job has no operator `zzzzzz`; it has `split` and `count`"),
         ("operator.counts.parallelism=2", "`counts` is no operator: write `sink.counts.…`"),
@@ -177,7 +214,10 @@ fn what_is_refused() {
 fn the_lists_of_keys_are_true() {
     let listed = |text: &str, kind: &str| {
         let error = parse(text, &[]).unwrap_err().to_string();
-        let list = error.split_once(&format!("unknown key `zzzzzzzz` in {kind} `lines`; it may have ")).unwrap_or_else(|| panic!("{error}")).1;
+        let list = error
+            .split_once(&format!("unknown key `zzzzzzzz` in {kind} `lines`; it may have "))
+            .unwrap_or_else(|| panic!("{error}"))
+            .1;
         let list = list.lines().next().unwrap().replace(" and ", ", ");
         let mut keys: Vec<String> = list.split(", ").map(|key| key.trim_matches('`').to_owned()).collect();
         keys.sort();

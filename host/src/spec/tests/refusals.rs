@@ -18,8 +18,7 @@ fn with(from: &str, to: &str, expected: &str) {
 #[test]
 fn a_refusal_shows_the_line_and_the_place() {
     let error = parse(&JOB.replace("parallelism = 3", "\tparalelism = 3"), &[]).unwrap_err().to_string();
-    let expected =
-        "/jobs/job.toml:26:2: unknown key `paralelism` in operator `count`; did you mean `parallelism`?\n   |\n26 |  paralelism = 3\n   |  ^^^^^^^^^^";
+    let expected = "/jobs/job.toml:26:2: unknown key `paralelism` in operator `count`; did you mean `parallelism`?\n   |\n26 |  paralelism = 3\n   |  ^^^^^^^^^^";
     assert_eq!(error, expected);
 }
 
@@ -54,7 +53,10 @@ fn a_long_line_is_cut_around_the_caret() {
 
 #[test]
 fn a_long_value_is_cut_and_a_control_character_blanked() {
-    top(&format!("parallelism = \"\\u001b{}\"", "x".repeat(99)), &format!("must be a whole number, not \" {}…\"\n", "x".repeat(59)));
+    top(
+        &format!("parallelism = \"\\u001b{}\"", "x".repeat(99)),
+        &format!("must be a whole number, not \" {}…\"\n", "x".repeat(59)),
+    );
     top(&format!("{} = 1", "x".repeat(99)), &format!("unknown key `{}…` in the job file", "x".repeat(60)));
 }
 
@@ -77,7 +79,11 @@ fn unknown_keys_name_the_nearest_or_all() {
     );
     top("sources = []", "did you mean `source`?");
     with("records = 100", "record = 100", "unknown key `record` in `batch`; did you mean `records`?");
-    with("invalid-utf8 = \"skip\"", "format = \"raw\"", "in source `lines`; it may have `id`, `parallelism`, `watermark`, `type`, `path` and `invalid-utf8`");
+    with(
+        "invalid-utf8 = \"skip\"",
+        "format = \"raw\"",
+        "in source `lines`; it may have `id`, `parallelism`, `watermark`, `type`, `path` and `invalid-utf8`",
+    );
     with("strategy = \"none\"", "strategy = \"none\", idleness = \"1s\"", "unknown key `idleness` in this watermark");
     with("crate = ", "crat = ", "unknown key `crat` in this plugin");
     with("from = ", "form = ", "unknown key `form` in this input; did you mean `from`?");
@@ -91,14 +97,30 @@ fn what_is_missing() {
     refused(&SHORT.replace("name = \"job\"", ""), &[], "the job file has no `name`");
     refused("name = \"job\"", &[], "/jobs/job.toml: the job has no source; add a `[[source]]`");
     refused(&SHORT.replace("id = \"lines\"", ""), &[], "/jobs/job.toml:3:1: this source has no `id`");
-    refused(&SHORT.replace("type = \"stdin\"", ""), &[], "/jobs/job.toml:3:1: source `lines` has no `type`: `file`, `stdin` or `datagen`");
-    refused(&SHORT.replace("stdin", "file"), &[], "/jobs/job.toml:5:8: source `lines` has no `path`: a file, folder or glob, or a list of them");
+    refused(
+        &SHORT.replace("type = \"stdin\"", ""),
+        &[],
+        "/jobs/job.toml:3:1: source `lines` has no `type`: `file`, `stdin` or `datagen`",
+    );
+    refused(
+        &SHORT.replace("stdin", "file"),
+        &[],
+        "/jobs/job.toml:5:8: source `lines` has no `path`: a file, folder or glob, or a list of them",
+    );
     with("path   = \"counts\"\n", "", "sink `counts` has no `path`: the folder to write to");
     with("plugin = { crate = \"../split-words\" }\n", "", "operator `split` has no `plugin`");
     with("inputs = [\"lines\"]\n", "", "operator `split` has no `inputs`");
-    with("inputs = [\"lines\"]\n", "inputs = []\n", "/jobs/job.toml:20:10: `inputs` is empty: an operator without inputs never gets a record");
+    with(
+        "inputs = [\"lines\"]\n",
+        "inputs = []\n",
+        "/jobs/job.toml:20:10: `inputs` is empty: an operator without inputs never gets a record",
+    );
     with("from = \"split\", ", "", "this input has no `from`");
-    with("crate = \"../split-words\"", "", "this plugin has no `path`: a plugin is `{ crate = \"FOLDER\" }` or `{ path = \"FILE.wasm\" }`");
+    with(
+        "crate = \"../split-words\"",
+        "",
+        "this plugin has no `path`: a plugin is `{ crate = \"FOLDER\" }` or `{ path = \"FILE.wasm\" }`",
+    );
     with("dead-letter = \"poison\"", "", "`on-error` has no `dead-letter`: the id of the sink");
 }
 
@@ -138,7 +160,11 @@ fn what_has_the_wrong_type() {
     top("sink = 1", "`sink` must be a list of tables: write `[[sink]]`");
     top("sink = [1]", "`sink` must be a table, not 1");
     refused(&SHORT.replace("[[source]]", "[source]"), &[], "`source` must be a list of tables: write `[[source]]`");
-    with("\"64KiB\"", "\"64 kilos\"", "`bytes` must be a size such as \"64KiB\", \"256MB\" or a whole number of bytes, not \"64 kilos\"");
+    with(
+        "\"64KiB\"",
+        "\"64 kilos\"",
+        "`bytes` must be a size such as \"64KiB\", \"256MB\" or a whole number of bytes, not \"64 kilos\"",
+    );
     with("\"64KiB\"", "\"99999999TiB\"", "`bytes` must be a size");
     with("\"64KiB\"", "\"1.5KiB\"", "`bytes` must be a size");
     with("\"10ms\"", "\"10\"", "`timeout` must be a duration");
@@ -146,37 +172,85 @@ fn what_has_the_wrong_type() {
     with("[\"*.txt\", \"more/\"]", "{}", "`path` must be a path in a string, or a list of them, not a table");
     with("\"more/\"", "7", "`path` must be a path in a string, not 7");
     with("\"more/\"", "\"\"", "`path` must not be empty");
-    with("{ strategy = \"none\" }", "\"none\"", "`watermark` must be a table such as `{ strategy = \"none\" }`, not \"none\"");
-    with("\"skip\"", "\"skp\"", "`invalid-utf8` must be `replace`, `skip` or `fail`, not \"skp\"; did you mean `skip`?");
+    with(
+        "{ strategy = \"none\" }",
+        "\"none\"",
+        "`watermark` must be a table such as `{ strategy = \"none\" }`, not \"none\"",
+    );
+    with(
+        "\"skip\"",
+        "\"skp\"",
+        "`invalid-utf8` must be `replace`, `skip` or `fail`, not \"skp\"; did you mean `skip`?",
+    );
     with("\"hash\"", "\"rotate\"", "`partitioning` must be `forward`, `hash` or `rebalance`, not \"rotate\"");
-    with("{ crate = \"../split-words\" }", "true", "`plugin` must be `{ crate = \"FOLDER\" }` or the path of a .wasm file, not true");
+    with(
+        "{ crate = \"../split-words\" }",
+        "true",
+        "`plugin` must be `{ crate = \"FOLDER\" }` or the path of a .wasm file, not true",
+    );
     with("crate = ", "sha256 = \"x\", crate = ", "`sha256` does not go with `crate`");
     with("sha256 = \"AA", "sha256 = \"A-", "`sha256` must be 64 hexadecimal digits, not \"A-");
-    with("{ dead-letter = \"poison\" }", "\"dead-letter\"", "`on-error` needs the sink: write `{ dead-letter = \"SINK\" }`");
-    with("{ dead-letter = \"poison\" }", "\"skipp\"", "`on-error` must be `fail` or `skip`, not \"skipp\"; did you mean `skip`?");
-    with("{ dead-letter = \"poison\" }", "1", "`on-error` must be `fail`, `skip` or `{ dead-letter = \"SINK\" }`, not 1");
+    with(
+        "{ dead-letter = \"poison\" }",
+        "\"dead-letter\"",
+        "`on-error` needs the sink: write `{ dead-letter = \"SINK\" }`",
+    );
+    with(
+        "{ dead-letter = \"poison\" }",
+        "\"skipp\"",
+        "`on-error` must be `fail` or `skip`, not \"skipp\"; did you mean `skip`?",
+    );
+    with(
+        "{ dead-letter = \"poison\" }",
+        "1",
+        "`on-error` must be `fail`, `skip` or `{ dead-letter = \"SINK\" }`, not 1",
+    );
     with("{ min-length = 1, a = [1.5, true, \"x\", 2024-01-31] }", "3", "`config` must be a table, not 3");
     with("1.5, true", "1.5, nan", "a number that is not finite does not fit into a config");
     with("1.5, true", "1.5, 99999999999999999999", "a whole number of more than 64 bits does not fit into a config");
     with("inputs = [\"count\"]", "inputs = 1", "`inputs` must be a list of ids, or of tables such as");
-    with("type   = \"file\"", "type   = \"fil\"", "`type` must be `file`, `stdout` or `blackhole`, not \"fil\"; did you mean `file`?");
+    with(
+        "type   = \"file\"",
+        "type   = \"fil\"",
+        "`type` must be `file`, `stdout` or `blackhole`, not \"fil\"; did you mean `file`?",
+    );
 }
 
 #[test]
 fn what_a_later_version_brings() {
     for section in ["checkpoint", "swap", "restart"] {
-        refused(&format!("{SHORT}[{section}]\nx = 1"), &[], &format!("/jobs/job.toml:6:2: `{section}` is not supported yet"));
+        refused(
+            &format!("{SHORT}[{section}]\nx = 1"),
+            &[],
+            &format!("/jobs/job.toml:6:2: `{section}` is not supported yet"),
+        );
     }
     top("state.backend = \"fjall\"", "`backend` \"fjall\" is not supported yet; there is `memory`");
     top("state.cache = \"1GiB\"", "`cache` is not supported yet");
     top("state.directory = \"x\"", "`directory` is not supported yet");
-    with("\"hash\"", "\"broadcast\"", "`partitioning` \"broadcast\" is not supported yet; there is `forward`, `hash` and `rebalance`");
-    with("strategy = \"none\"", "strategy = \"bounded\", out-of-orderness = \"1s\"", "`strategy` \"bounded\" is not supported yet; there is `none`");
+    with(
+        "\"hash\"",
+        "\"broadcast\"",
+        "`partitioning` \"broadcast\" is not supported yet; there is `forward`, `hash` and `rebalance`",
+    );
+    with(
+        "strategy = \"none\"",
+        "strategy = \"bounded\", out-of-orderness = \"1s\"",
+        "`strategy` \"bounded\" is not supported yet; there is `none`",
+    );
     with("invalid-utf8 = \"skip\"", "compression = \"gzip\"", "`compression` is not supported yet");
     with("parallelism = 3", "capabilities = [\"clock\"]", "`capabilities` is not supported yet");
-    refused(&SHORT.replace("stdin", "kafka"), &[], "`type` \"kafka\" is not supported yet; there is `file`, `stdin` and `datagen`");
+    refused(
+        &SHORT.replace("stdin", "kafka"),
+        &[],
+        "`type` \"kafka\" is not supported yet; there is `file`, `stdin` and `datagen`",
+    );
     refused(&SHORT.replace("stdin", "socket"), &[], "`type` \"socket\" is not supported yet");
-    with("type   = \"stdout\"", "type = \"kafka\"", "`type` \"kafka\" is not supported yet; there is `file`, `stdout` and `blackhole`");
+    with(
+        "type   = \"stdout\"",
+        "type = \"kafka\"",
+        "`type` \"kafka\" is not supported yet; there is `file`, `stdout` and `blackhole`",
+    );
     accepted(&format!("state.backend = \"memory\"\n{SHORT}"), &[]);
     accepted(&format!("state = {{}}\n{SHORT}"), &[]);
 }
@@ -184,11 +258,23 @@ fn what_a_later_version_brings() {
 #[test]
 fn ids_are_names_and_unique() {
     for id in ["", "Lines", "a b", "a_b", "a/b", "é", "a.b"] {
-        refused(&SHORT.replace("\"lines\"", &format!("\"{id}\"")), &[], "`id` must be of lower-case letters, digits and hyphens, not \"");
+        refused(
+            &SHORT.replace("\"lines\"", &format!("\"{id}\"")),
+            &[],
+            "`id` must be of lower-case letters, digits and hyphens, not \"",
+        );
     }
     refused(&SHORT.replace("\"lines\"", "7"), &[], "`id` must be of lower-case letters, digits and hyphens, not 7");
-    with("\"poison\"\ntype", "\"split\"\ntype", "/jobs/job.toml:38:10: the id `split` is taken by an operator already; ids are unique in a job");
-    with("\"count\"\nplugin", "\"split\"\nplugin", "/jobs/job.toml:23:15: the id `split` is taken by another operator already");
+    with(
+        "\"poison\"\ntype",
+        "\"split\"\ntype",
+        "/jobs/job.toml:38:10: the id `split` is taken by an operator already; ids are unique in a job",
+    );
+    with(
+        "\"count\"\nplugin",
+        "\"split\"\nplugin",
+        "/jobs/job.toml:23:15: the id `split` is taken by another operator already",
+    );
 }
 
 #[test]
@@ -196,7 +282,10 @@ fn the_environment_is_to_blame() {
     let error = parse(&SHORT.replace("name = ", "parallelism = \"${WORD}\"\nname = "), &[]).unwrap_err().to_string();
     let expected = "/jobs/job.toml:1:15: `parallelism` must be a whole number, not `word`\n  |\n1 | parallelism = \"${WORD}\"\n  |               ^^^^^^^^^\n  = with the environment's values this is `word`";
     assert_eq!(error, expected);
-    top("parallelism = \"${UNSET}\"", "/jobs/job.toml:1:15: the environment variable `UNSET` is not set; set it, or give a default: `${UNSET:-…}`");
+    top(
+        "parallelism = \"${UNSET}\"",
+        "/jobs/job.toml:1:15: the environment variable `UNSET` is not set; set it, or give a default: `${UNSET:-…}`",
+    );
     with("min-length = 1", "min-length = \"${UNSET}\"", "the environment variable `UNSET` is not set");
     with("\"more/\"", "\"${more\"", "`${` has no `}`; write `$${` for a plain `${`");
 }

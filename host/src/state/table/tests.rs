@@ -7,7 +7,10 @@ use proptest::{collection::vec, prelude::*};
 use super::*;
 
 fn states() -> Vec<StoredValue> {
-    vec![StoredValue { version: 1, prefetch: true, on_end: true }, StoredValue { version: 3, prefetch: true, on_end: false }]
+    vec![
+        StoredValue { version: 1, prefetch: true, on_end: true },
+        StoredValue { version: 3, prefetch: true, on_end: false },
+    ]
 }
 
 /// What a guest knows: key and values by slot, as they were delivered and as it wrote them.
@@ -44,9 +47,10 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let record = (0_u16..400, 0_u32..2, proptest::option::weighted(0.7, prop_oneof![8 => 0_u16..40, 1 => 500_u16..700]));
+    let record =
+        (0_u16..400, 0_u32..2, proptest::option::weighted(0.7, prop_oneof![8 => 0_u16..40, 1 => 500_u16..700]));
     let step = prop_oneof![
-        20 => vec(record, 1..120).prop_map(Step::Batch),
+        20 => vec(record, 1..=120).prop_map(Step::Batch),
         1 => Just(Step::Forget),
         1 => (1_usize..64).prop_map(Step::Lower),
         1 => Just(Step::Walk),
@@ -64,8 +68,11 @@ fn key(number: u16) -> Vec<u8> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
-    fn the_table_agrees_with_a_map_and_its_guest(steps in steps(), slots_max in 1_usize..300) {
+    fn the_table_agrees_with_a_map_and_its_guest(steps in steps(), slots_max in 1_usize..300, prefetch in any::<bool>()) {
         let mut table = KeyTable::new(states(), slots_max, 120);
+        if prefetch {
+            table.prefetch_bytes_min = 0;
+        }
         let mut delivery = Delivery::default();
         let mut guest = Guest::default();
         let mut model: BTreeMap<Vec<u8>, [Option<Vec<u8>>; 2]> = BTreeMap::new();

@@ -1,3 +1,5 @@
+//! Schema documents are frozen, and any bytes are rendered or refused.
+
 use std::collections::BTreeMap;
 
 use proptest::{collection, prelude::*};

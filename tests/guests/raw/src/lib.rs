@@ -2,7 +2,8 @@
 //!
 //! It counts records by key, one plain `get` and `set` for each record. For a record of key `k` it also counts up the key `k + 1000`, which no record has, where
 //! that key belongs to this task: `mirror`, which is shown when the input ends. With the word `wrong-kind`, `wrong-state`, `cells` or `unknown-slot` in its
-//! configuration it asks for something that the host has to refuse.
+//! configuration it asks for something that the host has to refuse, with `look-around` it tries to get out of its sandbox, and with `print`, `random` and `exit` it does
+//! what a program may do by WASI.
 
 wit_bindgen::generate!({ path: "../../../wit", world: "plugin" });
 
@@ -38,6 +39,31 @@ fn no_cells() -> BytesColumn {
 
 fn cells(slots: Vec<u32>) -> Cells {
     Cells { slots, namespaces: no_cells(), map_keys: no_cells() }
+}
+
+/// Everything that a sandbox with nothing granted must not have.
+fn look_around(now: EventTime) -> Result<(), Error> {
+    let mut found = Vec::new();
+    found.extend(std::env::vars().map(|(name, _)| format!("the variable {name}")));
+    found.extend(std::env::args().map(|argument| format!("the argument {argument}")));
+    for path in ["/", ".", "/etc/passwd", "/proc/self/environ", "Cargo.toml"] {
+        let readable = std::fs::File::open(path).is_ok() || std::fs::read_dir(path).is_ok();
+        found.extend(readable.then(|| format!("the path {path}")));
+    }
+    found.extend(std::fs::write("/tmp/wasmill-raw-guest", "out").is_ok().then(|| "a place to write to".to_owned()));
+    found.extend(std::net::TcpStream::connect("127.0.0.1:22").is_ok().then(|| "a connection".to_owned()));
+    found.extend(std::net::TcpListener::bind("127.0.0.1:0").is_ok().then(|| "a port".to_owned()));
+    found.extend(std::io::stdin().lines().next().map(|_| "standard input".to_owned()));
+    let clock = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(-1, |since| since.as_millis() as EventTime);
+    if clock != now || runtime_context::now() != now {
+        found.push(format!("a clock that shows {clock} when it is {now}"));
+    }
+    if found.is_empty() { Ok(()) } else { Err(Error::Other(format!("found {}", found.join(", ")))) }
+}
+
+fn random() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
 }
 
 /// Emits one document that keeps the key of record `index`.
@@ -118,6 +144,12 @@ impl Guest for Raw {
             Ok(old.map_or(Ok(0), |bytes| number(&bytes))? + more)
         };
         let config = CONFIG.with_borrow(String::clone);
+        if config.contains("look-around") {
+            look_around(batch.now)?;
+        }
+        if config.contains("exit") {
+            std::process::exit(3);
+        }
         let mut last = Vec::new();
         for (index, slot) in batch.slots.iter().copied().enumerate() {
             let (key, value) = (keyed_state::key_of(slot)?, number(string(&batch.values, index))?);
@@ -137,6 +169,13 @@ impl Guest for Raw {
             }
             last.retain(|(of, _)| *of != slot);
             last.push((slot, counted));
+            if config.contains("print") {
+                println!("record {index}");
+                eprint!("and ");
+            }
+            if config.contains("random") {
+                emit(index as u32, &format!(r#"{{"random":{}}}"#, random()))?;
+            }
             ask_for_what_is_wrong(&config, slot)?;
         }
         // The bulk function sees the call's own writes too, in the order of its cells.

@@ -1,0 +1,151 @@
+//! `wasmill plan`, `wasmill build` and `wasmill plugin inspect`: they show and check, and start nothing.
+
+use std::{fs, path::Path};
+
+use serde_json::{Value, json};
+
+use super::{Said, say, wasmill, write_job};
+use crate::harness::{folder, root};
+
+const JOB: &str = "plugins/word-count/job.toml";
+
+fn document(said: &Said) -> Value {
+    serde_json::from_str(said.expect(0)).expect("standard output is one JSON document")
+}
+
+#[test]
+fn plan_shows_the_graph() {
+    let said = say(&["plan", JOB, "--set", "operator.count.parallelism=4"]);
+    let shown = said.expect(0);
+    for line in [
+        "job word-count",
+        "  source lines: 1 task",
+        "  operator split: 1 task, plugin split-words ",
+        "    from lines (in the same task): text",
+        "  operator count: 4 tasks, plugin word-count ",
+        "    from split (by hash): ",
+        "  sink counts: 1 task",
+        "    from count (by rebalance): ",
+    ] {
+        assert!(shown.lines().any(|shown| shown.starts_with(line)), "{line:?} is not in:\n{shown}");
+    }
+    assert!(shown.contains("value state count: "), "{shown}");
+}
+
+#[test]
+fn plan_as_json_is_whole() {
+    let plan = document(&say(&["plan", JOB, "--json", "--set", "parallelism=2"]));
+    assert_eq!((&plan["job"], &plan["max_parallelism"]), (&json!("word-count"), &json!(128)));
+    let vertices: Vec<_> = plan["vertices"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|vertex| (vertex["id"].clone(), vertex["parallelism"].clone()))
+        .collect();
+    assert_eq!(
+        vertices,
+        [("lines", 2), ("split", 2), ("count", 2), ("counts", 2)].map(|(id, tasks)| (json!(id), json!(tasks)))
+    );
+    let hash =
+        json!({ "from": "split", "to": "count", "partitioning": "hash", "carries": "records", "chained": false });
+    assert!(plan["edges"].as_array().is_some_and(|edges| edges.contains(&hash)), "{plan}");
+    let count = &plan["vertices"][2];
+    assert_eq!((&count["plugin"]["name"], &count["plugin"]["states"]), (&json!("word-count"), &json!(["count"])));
+    assert_eq!(count["plugin"]["digest"].as_str().map(str::len), Some(64));
+}
+
+#[test]
+fn plan_starts_nothing() {
+    let folder = folder();
+    let out = folder.path().join("out");
+    let sets = [format!("sink.counts.path={}", out.display()), "source.lines.path=no-such-file.txt".to_owned()];
+    let said = say(&["plan", JOB, "--set", "sink.counts.type=file", "--set", &sets[0], "--set", &sets[1]]);
+    said.expect(0);
+    assert!(!out.exists());
+}
+
+#[test]
+fn plan_shows_dead_letters() {
+    let folder = folder();
+    let text = super::ENDLESS.replace("config = ", "on-error = { dead-letter = \"dead\" }\nconfig = ")
+        + "[[sink]]\nid = \"dead\"\ntype = \"blackhole\"\n";
+    let job = write_job(folder.path(), &text);
+    let shown = say(&["plan", &job]);
+    assert!(
+        shown.expect(0).contains("  sink dead: 1 task\n    from sum (in the same task): dead letters"),
+        "{}",
+        shown.out
+    );
+}
+
+#[test]
+fn build_gives_the_component_its_digest_and_size() {
+    let args = ["build", "plugins/word-count", "--json"];
+    let built = document(&say(&args));
+    let component = Path::new(built["component"].as_str().expect("a path")).to_owned();
+    assert!(component.is_absolute(), "{built}");
+    assert_eq!(built["bytes"].as_u64(), fs::metadata(&component).ok().map(|metadata| metadata.len()));
+    assert_eq!((&built["name"], built["digest"].as_str().map(str::len)), (&json!("word-count"), Some(64)));
+
+    let again = document(&say(&args));
+    assert_eq!(
+        (&again["built"], &again["digest"]),
+        (&json!(false), &built["digest"]),
+        "nothing has changed, so nothing is built"
+    );
+
+    let inspected = document(&say(&["plugin", "inspect", "--json", &component.display().to_string()]));
+    assert_eq!((&inspected["digest"], &inspected["bytes"]), (&built["digest"], &built["bytes"]));
+
+    let plain = say(&["build", "plugins/word-count"]);
+    assert_eq!(plain.expect(0).trim_end(), component.display().to_string());
+    assert!(plain.err.contains("SHA-256"), "{}", plain.err);
+}
+
+#[test]
+fn build_takes_the_current_folder() {
+    let said: Said =
+        wasmill(["build"]).current_dir(root().join("plugins/word-count")).output().expect("it runs").into();
+    assert!(said.expect(0).trim_end().ends_with("word_count.wasm"), "{}", said.out);
+}
+
+#[test]
+fn inspect_shows_what_a_component_is() {
+    let component = say(&["build", "plugins/word-count"]).expect(0).trim_end().to_owned();
+    let shown = say(&["plugin", "inspect", &component]);
+    for part in [
+        "word-count ",
+        "keyed by text",
+        "keeps the key",
+        "value state count",
+        "imports",
+        "wasmill:operator/keyed-state@0.1.0",
+        "exports",
+        "wasmill:operator/operator@0.1.0",
+    ] {
+        assert!(shown.expect(0).contains(part), "{part:?} is not in:\n{}", shown.out);
+    }
+    let described = document(&say(&["plugin", "inspect", &component, "--json"]));
+    assert_eq!(described["states"][0]["name"], "count");
+    assert_eq!(described["inputs"][0]["key"], json!({ "encoding": "text" }));
+    assert_eq!(described["refusals"], json!([]));
+}
+
+#[test]
+fn inspect_of_what_is_none() {
+    say(&["plugin", "inspect", "LICENSE"]).refused(3, &["error: LICENSE: it is not a WebAssembly component"]);
+    say(&["plugin", "inspect", "no-such.wasm"]).refused(2, &["error: no-such.wasm: No such file or directory"]);
+}
+
+#[test]
+fn build_refuses_what_asks_for_too_much() {
+    let said = say(&["build", "tests/guests/unsupported"]);
+    said.refused(
+        3,
+        &[
+            "was refused",
+            "asks for timers (register), which this version does not support",
+            "operator-state (get-list)",
+        ],
+    );
+}
