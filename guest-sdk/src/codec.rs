@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::bytes::append;
+use crate::bytes::{append, append_word};
 use crate::postcard;
 use crate::schema::{Encoding, Schema, Shape};
 use crate::{Error, Result};
@@ -104,7 +104,7 @@ marked! {
 
 #[inline(always)]
 fn from_postcard<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T> {
-    match ::postcard::take_from_bytes(bytes) {
+    match postcard::read(bytes) {
         Ok((value, [])) => Ok(value),
         Ok((_, rest)) => Err(surplus::<T>(bytes.len(), rest.len())),
         Err(error) => Err(undecodable::<T>(bytes.len(), &error)),
@@ -163,7 +163,7 @@ impl Decode<'_> for u8 {
 impl Encode for u64 {
     #[inline(always)]
     fn encode(&self, into: &mut Vec<u8>) -> Result<()> {
-        append(into, &self.to_le_bytes());
+        append_word(into, self.to_le_bytes());
         Ok(())
     }
 }

@@ -218,6 +218,13 @@ fn misbehaviour_in_open_fails_the_job_whatever_on_error_says() {
 }
 
 #[test]
+fn an_operator_that_needs_more_memory_than_it_may_have_is_named() {
+    let message = job("none").set("operator.count.limits.memory", "64KiB").run_failing();
+    assert!(message.starts_with("operator count, task 0: the component can't be instantiated: it needs "), "{message}");
+    assert!(message.ends_with("more than its 65536 (limits.memory)"), "{message}");
+}
+
+#[test]
 fn a_wrong_configuration_is_shown_with_its_key() {
     let message = Job::of_plugin("keyed-sum").set("operator.sum.config.emit-evry", 1).run_failing();
     assert!(message.contains("emit-evry") && message.contains("emit-every"), "{message}");

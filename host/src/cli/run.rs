@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::IsTerminal,
     io::Write,
     path::Path,
     sync::{Arc, atomic::Ordering},
@@ -34,21 +35,26 @@ pub(super) fn run(args: RunArgs, process_start: Instant) -> anyhow::Result<u8> {
     let prepared = prepare(job, &mut loader, &mut show::say)?;
     let control = Arc::new(Control::default());
     stop_on_signals(&control)?;
+    // Records and a progress line on one terminal would write over each other.
+    let shows_records = prepared.spec.sinks.iter().any(|sink| matches!(sink.kind, SinkKind::Stdout { .. }));
+    let quiet = shows_records && std::io::stdout().is_terminal();
     let mut line = show::ProgressLine::new();
     let options = RunOptions {
         executor: args.seed.map_or(Executor::Threads, Executor::Seeded),
         process_start,
         control: Arc::clone(&control),
-        progress: &mut |progress| line.show(progress),
+        progress: &mut |progress| {
+            if !quiet {
+                line.show(progress);
+            }
+        },
     };
     let (report, fault) = prepared.run(options)?;
     line.clear();
-    if let Some(path) = &args.report {
-        write_report(path, &report)?;
-    }
+    let reported = args.report.as_deref().map_or(Ok(()), |path| write_report(path, &report));
     if control.closed.load(Ordering::Relaxed) && report.outcome == Outcome::Stopped {
         // Whoever read standard output has gone (`| head`), and probably does not want a summary either.
-        return Ok(EXIT_DONE);
+        return reported.map(|()| EXIT_DONE);
     }
     show::summary(&report);
     if args.json {
@@ -56,7 +62,7 @@ pub(super) fn run(args: RunArgs, process_start: Instant) -> anyhow::Result<u8> {
         show::out(|out| writeln!(out, "{document}"))?;
     }
     match fault {
-        None => Ok(EXIT_DONE),
+        None => reported.map(|()| EXIT_DONE),
         Some(fault) => {
             let mut text = fault.message.clone();
             if let Some(backtrace) = &fault.backtrace {
@@ -64,6 +70,9 @@ pub(super) fn run(args: RunArgs, process_start: Instant) -> anyhow::Result<u8> {
                 backtrace.lines().for_each(|frame| text.push_str(&format!("\n  {frame}")));
             }
             show::error(&anyhow::anyhow!("job {} failed: {text}", report.job));
+            if let Err(error) = &reported {
+                show::error(error);
+            }
             Ok(EXIT_FAILED)
         }
     }

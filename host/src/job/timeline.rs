@@ -8,6 +8,9 @@ const SAMPLES_MAX: usize = 4096;
 /// The share of the source's records between which a rate is steady.
 const STEADY: (f64, f64) = (0.25, 0.97);
 
+/// A steady part that is shorter says nothing: samples lie milliseconds apart.
+const STEADY_SECONDS_MIN: f64 = 0.05;
+
 /// Samples of all vertices' record counts.
 pub(super) struct Timeline {
     samples: Vec<(Duration, Vec<u64>)>,
@@ -45,7 +48,8 @@ impl Timeline {
         let total = self.samples.last()?.1[source] as f64;
         let (from, to) = (self.at(source, total * STEADY.0)?, self.at(source, total * STEADY.1)?);
         let seconds = to.0 - from.0;
-        (total > 0.0 && seconds > 1e-6).then(|| from.1.iter().zip(&to.1).map(|(a, b)| (b - a) / seconds).collect())
+        (total > 0.0 && seconds >= STEADY_SECONDS_MIN)
+            .then(|| from.1.iter().zip(&to.1).map(|(a, b)| (b - a) / seconds).collect())
     }
 
     /// Time (in seconds) and counts at which `source` had `count` records, between two samples by interpolation.

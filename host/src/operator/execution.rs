@@ -419,11 +419,12 @@ fn open(
     exchange: &mut Box<Exchange>,
 ) -> Result<Box<dyn Instance>, Fault> {
     exchange.begin(Phase::Quiet, false);
-    let mut instance = plugin.instantiate(limits, info)?;
-    instance.open(config, info, exchange).map_err(|fault| Fault {
-        message: format!("operator {}, task {}: {} (in open)", info.operator, info.task, fault.message),
-        ..fault
-    })?;
+    let located = |fault: Fault, place| {
+        let message = format!("operator {}, task {}: {}{place}", info.operator, info.task, fault.message);
+        Fault { message, ..fault }
+    };
+    let mut instance = plugin.instantiate(limits, info).map_err(|fault| located(fault, ""))?;
+    instance.open(config, info, exchange).map_err(|fault| located(fault, " (in open)"))?;
     Ok(instance)
 }
 

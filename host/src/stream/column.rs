@@ -176,9 +176,12 @@ fn check(data: &[u8], ends: &[u32]) -> Result<(), ColumnError> {
 
 /// Appends a string that is usually short. A call of `memcpy` with a length known only at run time costs more than the copying of a word; two
 /// overlapping copies of a fixed size do not call anything.
-#[inline]
+#[inline(always)]
 pub(crate) fn append_short(data: &mut Vec<u8>, string: &[u8]) {
     let (start, len) = (data.len(), string.len());
+    if len == 0 {
+        return;
+    }
     match (len, string.first_chunk::<8>(), string.last_chunk::<8>()) {
         (8, Some(all), _) => data.extend_from_slice(all),
         (9..=16, Some(head), Some(tail)) => {

@@ -86,9 +86,12 @@ impl WasmPlugin {
     pub fn inspect(engine: &Arc<Engine>, component: &[u8]) -> Result<Self, LoadError> {
         let digest = digest_of(component);
         let compiled = engine.cache.load(&engine.engine, &digest, component).map_err(|error| {
-            let core = component.starts_with(b"\0asm\x01\0\0\0");
-            let hint = if core { "it is a core module; build it for wasm32-wasip2" } else { &format!("{error:#}") };
-            LoadError::NotAComponent(hint.to_owned())
+            let hint = match component {
+                [b'\0', b'a', b's', b'm', 1, 0, ..] => "it is a core module; build it for wasm32-wasip2".to_owned(),
+                [b'\0', b'a', b's', b'm', ..] => format!("{error:#}"),
+                _ => "the file does not begin like WebAssembly".to_owned(),
+            };
+            LoadError::NotAComponent(hint)
         })?;
         check_imports(engine, &compiled)?;
         let pre = engine.linker.instantiate_pre(&compiled).map_err(|error| LoadError::Misfit(format!("{error:#}")))?;

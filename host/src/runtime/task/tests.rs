@@ -174,22 +174,22 @@ fn run(task: &mut Task) -> Result<Progress, Fault> {
     }
 }
 
-/// The batches that are in a channel, and the mark behind them.
-fn received(input: &mut Input) -> (Vec<Vec<u8>>, Option<Element>) {
+/// The batches that are in a channel, and whether it has ended behind them.
+fn received(input: &mut Input) -> (Vec<Vec<u8>>, Option<Ended>) {
     let mut batches = Vec::new();
-    loop {
-        match input.take() {
-            Some(Element::Batch(batch)) => batches.push(batch.values.iter().map(|value| value[0]).collect()),
-            Some(Element::Watermark(_)) => {}
-            mark => return (batches, mark),
+    while let Some(element) = input.take() {
+        if let Element::Batch(batch) = element {
+            batches.push(batch.values.iter().map(|value| value[0]).collect());
         }
     }
+    (batches, input.ended)
 }
 
 #[test]
 fn records_wait_for_a_full_batch_or_the_timeout() {
     let bench = Bench::new();
-    let (mut task, mut input) = bench.sending(&[Act::Give(1), Act::GiveLast(2), Act::Nothing, Act::Nothing, Act::Nothing]);
+    let (mut task, mut input) =
+        bench.sending(&[Act::Give(1), Act::GiveLast(2), Act::Nothing, Act::Nothing, Act::Nothing]);
     assert_eq!(run(&mut task), Ok(Progress::Idle(TIMEOUT)), "it wants to be called when the records are due");
     assert!(input.is_empty());
     bench.clock.advance(TIMEOUT / 2);
@@ -211,7 +211,7 @@ fn a_full_batch_leaves_at_once() {
     (0..4).for_each(|_| assert_eq!(task.step(), Ok(Progress::Worked)));
     assert_eq!(received(&mut input), (vec![vec![1, 2, 3, 4]], None));
     assert_eq!(run(&mut task), Ok(Progress::Done));
-    assert_eq!(received(&mut input), (vec![vec![5]], Some(Element::End)));
+    assert_eq!(received(&mut input), (vec![vec![5]], Some(Ended::End)));
 }
 
 #[test]
@@ -226,9 +226,9 @@ fn a_full_channel_stops_the_reading_and_nothing_is_lost() {
     assert_eq!(bench.shared.log().reads, reads, "a task with a full output takes no input");
     let mut values = Vec::new();
     loop {
-        let (batches, mark) = received(&mut input);
+        let (batches, ended) = received(&mut input);
         values.extend(batches.concat());
-        if mark == Some(Element::End) {
+        if ended == Some(Ended::End) {
             break;
         }
         run(&mut task).unwrap();
@@ -270,10 +270,10 @@ fn a_stop_finishes_sinks_too() {
 fn a_source_that_is_stopped_gives_on_what_it_has_read() {
     let bench = Bench::new();
     let (mut task, mut input) = bench.sending(&[Act::Give(1), Act::GiveLast(2), Act::Give(3)]);
-    (0..2).for_each(|_| drop(task.step().unwrap()));
+    (0..2).for_each(|_| assert_eq!(task.step().map(|_| ()), Ok(())));
     bench.control.stop.store(true, Ordering::Relaxed);
     assert_eq!(run(&mut task), Ok(Progress::Done));
-    assert_eq!(received(&mut input), (vec![vec![1, 2]], Some(Element::Stop)));
+    assert_eq!(received(&mut input), (vec![vec![1, 2]], Some(Ended::Stop)));
 }
 
 #[test]
