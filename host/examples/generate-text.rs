@@ -88,7 +88,7 @@ fn main() -> anyhow::Result<()> {
             let n = 7 + rng.below(7);
             for i in 0..n {
                 let r = rng.next();
-                let slot = ((r >> 32) * WORDS as u64 >> 32) as usize;
+                let slot = (((r >> 32) * WORDS as u64) >> 32) as usize;
                 let (threshold, alias) = table[slot];
                 let word = &words[if (r as u32) <= threshold { slot } else { alias as usize }];
                 let dice = rng.next();
@@ -97,7 +97,7 @@ fn main() -> anyhow::Result<()> {
                 }
                 let start = line.len();
                 line.extend_from_slice(word);
-                if dice % 64 == 0 {
+                if dice.is_multiple_of(64) {
                     line[start..].make_ascii_uppercase();
                 } else if sentence_start || dice % 16 == 1 {
                     line[start].make_ascii_uppercase();

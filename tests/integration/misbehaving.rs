@@ -21,32 +21,29 @@ struct Deed {
     mode: &'static str,
     fault: &'static str,
     message: &'static str,
-    /// The guest can say which record it was, or the host finds out under every setting.
-    names_record: bool,
 }
 
-const fn deed(mode: &'static str, fault: &'static str, message: &'static str, names_record: bool) -> Deed {
-    Deed { mode, fault, message, names_record }
+const fn deed(mode: &'static str, fault: &'static str, message: &'static str) -> Deed {
+    Deed { mode, fault, message }
 }
 
 const DEEDS: [Deed; 11] = [
-    deed("fail", "failed-record", "the record with the value 500 fails, as configured", true),
-    deed("panic", "panic", "the operator panicked: the record with the value 500 panics, as configured", true),
-    deed("trap", "trap", "the operator trapped: wasm `unreachable` instruction executed", false),
+    deed("fail", "failed-record", "the record with the value 500 fails, as configured"),
+    deed("panic", "panic", "the operator panicked: the record with the value 500 panics, as configured"),
+    deed("trap", "trap", "the operator trapped: wasm `unreachable` instruction executed"),
     // Which of its two stacks ends first is the compiler's to choose.
-    deed("recurse", "trap", "the operator trapped: ", false),
-    deed("loop", "time-limit", "the call took longer than 200ms (limits.call-time)", true),
-    deed("slow", "time-limit", "the call took longer than 200ms (limits.call-time)", true),
-    deed("allocate", "memory-limit", "more than its 16777216 (limits.memory)", true),
-    deed("emit", "output-limit", "the call emitted more than 1048576 bytes (limits.output), state included", false),
+    deed("recurse", "trap", "the operator trapped: "),
+    deed("loop", "time-limit", "the call took longer than 200ms (limits.call-time)"),
+    deed("slow", "time-limit", "the call took longer than 200ms (limits.call-time)"),
+    deed("allocate", "memory-limit", "more than its 16777216 (limits.memory)"),
+    deed("emit", "output-limit", "the call emitted more than 1048576 bytes (limits.output), state included"),
     deed(
         "lie-ends",
         "malformed-columns",
         "emit, values: end 1 of the column (1) lies before the end that precedes it (3)",
-        false,
     ),
-    deed("lie-source", "malformed-columns", "emit names a source record beyond the", false),
-    deed("lie-slot", "malformed-columns", "slot 4000000 stands for no key", false),
+    deed("lie-source", "malformed-columns", "emit names a source record beyond the"),
+    deed("lie-slot", "malformed-columns", "slot 4000000 stands for no key"),
 ];
 
 /// The job, with limits that are soon reached.
@@ -89,7 +86,7 @@ fn skipping_costs_the_poison_record_alone() {
 
 #[test]
 fn a_lie_about_the_state_is_noticed_too() {
-    let deed = deed("lie-state", "malformed-columns", "there is no state 7", false);
+    let deed = deed("lie-state", "malformed-columns", "there is no state 7");
     check_skipped(&deed, &job(deed.mode), Executor::Threads);
     check_failing(&deed);
 }
@@ -129,11 +126,7 @@ fn check_failing(deed: &Deed) {
     assert_eq!(fault.kind.name(), deed.fault, "{message}");
     assert!(message.starts_with("operator count, task 0: "), "{message}");
     assert!(message.contains(deed.message), "{message}");
-    let place = if deed.names_record {
-        format!("(the record with key {} and value {POISON})", key_of(POISON))
-    } else {
-        "(in a batch of 16 records)".to_owned()
-    };
+    let place = format!("(the record with key {} and value {POISON})", key_of(POISON));
     assert!(message.ends_with(&place), "mode {}: {message}", deed.mode);
 }
 

@@ -225,7 +225,7 @@ impl Exchange {
 
     /// Remembers why the guest is about to trap.
     pub fn report_panic(&mut self, message: &str, index: Option<u32>) {
-        self.panic = Some((message.to_owned(), index));
+        self.panic = Some((shortened(message).to_owned(), index));
     }
 
     /// Emits records that keep the key of record `src[i]`, or have none.
@@ -393,7 +393,7 @@ impl Exchange {
 
     /// Writes a log line.
     pub fn log(&mut self, level: LogLevel, context: &str, message: &str) {
-        (self.log)(level, context, message);
+        (self.log)(level, shortened(context), shortened(message));
     }
 
     /// Adds to a counter of the operator.
@@ -548,6 +548,12 @@ impl Exchange {
             self.verdict = Some(Fault::new(error.kind(), error.message()));
         }
     }
+}
+
+/// The beginning of a text from a guest, which may be as long as its memory.
+pub(super) fn shortened(text: &str) -> &str {
+    const BYTES_MAX: usize = 4096;
+    &text[..text.floor_char_boundary(BYTES_MAX)]
 }
 
 fn quiet(function: &str) -> StageError {

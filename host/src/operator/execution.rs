@@ -5,9 +5,11 @@
 
 use std::sync::Arc;
 
+mod culprit;
+
 use super::{
     CallTime, DeadLetter, Descriptor, Exchange, ExchangeLimits, Failure, Instance, InstanceLimits, Keying, LogLevel,
-    OutputRule, Phase, Plugin, TaskInfo, dead_letter::describe_record,
+    OutputRule, Phase, Plugin, TaskInfo, dead_letter::describe_record, exchange::shortened,
 };
 use crate::{
     metrics::OperatorCounters,
@@ -206,7 +208,7 @@ impl Execution {
                     for failure in failures {
                         let fault = Fault {
                             index: Some(failure.index),
-                            ..Fault::new(FaultKind::FailedRecord, failure.message)
+                            ..Fault::new(FaultKind::FailedRecord, shortened(&failure.message))
                         };
                         self.counters.faults.add(1);
                         self.give_up(batch, from + failure.index as usize, fault, dead)?;
@@ -221,6 +223,8 @@ impl Execution {
                         fault.index.map(|index| from + index as usize).filter(|index| (from..to).contains(index));
                     if to - from == 1 {
                         self.count_fault(time, &fault)?;
+                        // It was this record, not the size of the batch.
+                        self.records_max = self.info.batch.records;
                         self.give_up(batch, from, fault, dead)?;
                     } else if fault.kind.is_limit() {
                         self.count_fault(time, &fault)?;
@@ -230,11 +234,7 @@ impl Execution {
                         self.exchange.log(LogLevel::Warn, "fault", &text);
                         push_pieces(&mut parts, from, to, self.records_max);
                     } else if self.policy == FaultPolicy::Fail {
-                        let place = index.map_or_else(
-                            || format!("in a batch of {} records", to - from),
-                            |index| self.place(batch, index),
-                        );
-                        return Err(self.located(fault, &place));
+                        return Err(self.blame(fault, export, batch, (from, to), index, time)?);
                     } else {
                         self.count_fault(time, &fault)?;
                         match index {
@@ -260,6 +260,16 @@ impl Execution {
         time: CallTime,
         out: &mut Vec<Batch>,
     ) -> Result<Vec<Failure>, Fault> {
+        let called = self.call(export, batch, time);
+        match &called {
+            Ok(failures) if failures.is_empty() || self.policy != FaultPolicy::Fail => self.apply(batch, out)?,
+            Ok(_) | Err(_) => self.exchange.discard(),
+        }
+        called
+    }
+
+    /// Calls the operator. What it changes is staged and neither applied nor dropped yet.
+    fn call(&mut self, export: Export, batch: &Batch, time: CallTime) -> Result<Vec<Failure>, Fault> {
         match (&batch.keys, self.keyed) {
             (Some(keys), true) => self.exchange.table.resolve(keys, &mut self.delivery),
             (None, true) => {
@@ -280,7 +290,7 @@ impl Execution {
                 self.instance.on_end(&self.delivery, time, &mut self.exchange)
             }
         };
-        let checked = match (called, self.exchange.verdict()) {
+        match (called, self.exchange.verdict()) {
             (Ok(_), Some(fault)) => Err(fault),
             (Ok(failures), None) => check_failures(failures, batch.len()),
             // What the guest handed over before it failed says more than how it failed.
@@ -290,17 +300,6 @@ impl Execution {
                 }
                 _ => fault,
             }),
-        };
-        match checked {
-            Ok(failures) if failures.is_empty() || self.policy != FaultPolicy::Fail => {
-                self.apply(batch, out)?;
-                Ok(failures)
-            }
-            Ok(failures) => Ok(failures),
-            Err(fault) => {
-                self.exchange.discard();
-                Err(fault)
-            }
         }
     }
 

@@ -220,14 +220,13 @@ impl Task {
             self.gathered_since = Some(now);
         }
         let due = self.gathered_since.map(|since| since + self.timeout);
-        if full || read == Read::End || due.is_some_and(|due| due <= now) {
+        // What waits for more waits at an edge, once.
+        if full || read != Read::More || due.is_some_and(|due| due <= now) {
             self.give_gathered()?;
         }
         match read {
             Read::More => Ok(Progress::Worked),
-            Read::Waiting(wait) => Ok(Progress::Idle(
-                self.gathered_since.map_or(wait, |since| wait.min((since + self.timeout).saturating_sub(now))),
-            )),
+            Read::Waiting(wait) => Ok(Progress::Idle(wait)),
             Read::End => {
                 self.end_of_input()?;
                 Ok(Progress::Worked)

@@ -252,7 +252,9 @@ fn classify(error: &wasmtime::Error, panic: Option<(String, Option<u32>)>) -> Fa
     } else if let Some((text, _)) = &panic {
         (FaultKind::Panic, format!("the operator panicked: {text}"))
     } else if let Some(trap) = error.downcast_ref::<wasmtime::Trap>() {
-        (FaultKind::Trap, format!("the operator trapped: {}", trap.to_string().trim_start_matches("wasm trap: ")))
+        // A guest's stack lies before its other memory, so one that overflows leaves the memory.
+        let hint = if *trap == wasmtime::Trap::MemoryOutOfBounds { " (or its stack overflowed)" } else { "" };
+        (FaultKind::Trap, format!("the operator trapped: {}{hint}", trap.to_string().trim_start_matches("wasm trap: ")))
     } else if let Some(exit) = error.downcast_ref::<I32Exit>() {
         (FaultKind::Trap, format!("the operator called exit({})", exit.0))
     } else {
