@@ -6,10 +6,14 @@
 
 use std::collections::HashMap;
 
+use super::{
+    stage_error::{StageError, no_state, quiet, too_large, unknown_slot},
+    staged::{StagedOutput, StagedWrites},
+};
 use crate::{
     metrics::CounterSet,
     state::{KeyTable, StoredColumn},
-    stream::{BytesColumn, Fault, FaultKind},
+    stream::{BytesColumn, Fault},
 };
 
 /// Guest metrics of one task by name; further names are ignored.
@@ -65,66 +69,6 @@ pub enum LogLevel {
     Warn,
     /// Is broken.
     Error,
-}
-
-/// Why something was not staged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StageError {
-    /// Columns contradict themselves or name what is not there.
-    Malformed(String),
-    /// Not in this phase, or not for this state.
-    State(String),
-    /// Above a limit.
-    Limit(String),
-}
-
-impl StageError {
-    fn kind(&self) -> FaultKind {
-        match self {
-            Self::Malformed(_) | Self::State(_) => FaultKind::MalformedColumns,
-            Self::Limit(_) => FaultKind::OutputLimit,
-        }
-    }
-
-    /// The text.
-    pub fn message(&self) -> &str {
-        match self {
-            Self::Malformed(text) | Self::State(text) | Self::Limit(text) => text,
-        }
-    }
-}
-
-/// Records of one `emit`.
-#[derive(Debug)]
-pub(super) struct StagedOutput {
-    /// Input record of each; empty where nobody wants to know.
-    pub(super) src: Vec<u32>,
-    /// New keys, where the output sets them and somebody wants them.
-    pub(super) keys: Option<BytesColumn>,
-    pub(super) values: BytesColumn,
-    pub(super) timestamps: Vec<i64>,
-}
-
-/// Writes of one `put-many`.
-#[derive(Debug, Default)]
-pub(super) struct StagedWrites {
-    pub(super) state: u32,
-    pub(super) slots: Vec<u32>,
-    pub(super) data: Vec<u8>,
-    pub(super) ends: Vec<u32>,
-    pub(super) versions: Vec<u16>,
-}
-
-impl StagedWrites {
-    #[inline]
-    pub(super) fn value(&self, index: usize) -> &[u8] {
-        let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
-        &self.data[start..self.ends[index] as usize]
-    }
-
-    fn version(&self, index: usize, current: u16) -> u16 {
-        self.versions.get(index).copied().unwrap_or(current)
-    }
 }
 
 type LogSink = Box<dyn FnMut(LogLevel, &str, &str) + Send>;
@@ -554,22 +498,6 @@ impl Exchange {
 pub(super) fn shortened(text: &str) -> &str {
     const BYTES_MAX: usize = 4096;
     &text[..text.floor_char_boundary(BYTES_MAX)]
-}
-
-fn quiet(function: &str) -> StageError {
-    StageError::State(format!("{function} may be called within process and on-end only"))
-}
-
-fn no_state(state: u32) -> StageError {
-    StageError::Malformed(format!("there is no state {state}"))
-}
-
-fn unknown_slot(slot: u32) -> StageError {
-    StageError::Malformed(format!("slot {slot} stands for no key"))
-}
-
-fn too_large(what: &str, bytes: usize, most: usize) -> StageError {
-    StageError::Limit(format!("{what} has {bytes} bytes, more than {most}"))
 }
 
 fn check_sizes(column: &BytesColumn, most: usize, what: &str) -> Result<(), StageError> {

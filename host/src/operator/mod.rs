@@ -10,9 +10,12 @@ mod descriptor;
 mod exchange;
 mod execution;
 mod instance;
+mod stage_error;
+mod staged;
 
 pub use dead_letter::DeadLetter;
 pub use descriptor::{Descriptor, Hooks, InputDescriptor, Keying, OutputDescriptor, StateDescriptor, StateKind};
-pub use exchange::{Exchange, ExchangeLimits, LogLevel, OutputRule, Phase, StageError};
+pub use exchange::{Exchange, ExchangeLimits, LogLevel, OutputRule, Phase};
 pub use execution::{Execution, ExecutionSetup, FaultPolicy};
 pub use instance::{CallTime, Failure, Instance, InstanceLimits, Plugin, TaskInfo};
+pub use stage_error::StageError;

@@ -1,0 +1,46 @@
+//! Why a guest's call of the exchange was refused, and the texts for it.
+
+use crate::stream::FaultKind;
+
+/// Why something was not staged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StageError {
+    /// Columns contradict themselves or name what is not there.
+    Malformed(String),
+    /// Not in this phase, or not for this state.
+    State(String),
+    /// Above a limit.
+    Limit(String),
+}
+
+impl StageError {
+    pub(super) fn kind(&self) -> FaultKind {
+        match self {
+            Self::Malformed(_) | Self::State(_) => FaultKind::MalformedColumns,
+            Self::Limit(_) => FaultKind::OutputLimit,
+        }
+    }
+
+    /// The text.
+    pub fn message(&self) -> &str {
+        match self {
+            Self::Malformed(text) | Self::State(text) | Self::Limit(text) => text,
+        }
+    }
+}
+
+pub(super) fn quiet(function: &str) -> StageError {
+    StageError::State(format!("{function} may be called within process and on-end only"))
+}
+
+pub(super) fn no_state(state: u32) -> StageError {
+    StageError::Malformed(format!("there is no state {state}"))
+}
+
+pub(super) fn unknown_slot(slot: u32) -> StageError {
+    StageError::Malformed(format!("slot {slot} stands for no key"))
+}
+
+pub(super) fn too_large(what: &str, bytes: usize, most: usize) -> StageError {
+    StageError::Limit(format!("{what} has {bytes} bytes, more than {most}"))
+}
