@@ -271,6 +271,14 @@ impl KeyTable {
         self.entry(slot).is_ok()
     }
 
+    /// Brings the entry of a slot nearer, if it stands for one.
+    #[inline]
+    pub fn prefetch_slot(&self, slot: u32) {
+        if let Ok(entry) = self.entry(slot) {
+            self.arena.prefetch(entry);
+        }
+    }
+
     /// Version (0: absent) and bytes of a value.
     ///
     /// # Errors
