@@ -1,7 +1,7 @@
 //! Bytes in columns: cheap copies into them, and proof that what the host delivered does not contradict itself.
 //!
-//! The only module with `unsafe` on the record path (the others call its `unsafe` functions or [`Decode`](crate::Decode)'s hook). Its reason, measured in wasm: `memcpy` and
-//! `memcmp` calls with a length that is only known at run time cost more than the rest of the work on a short record.
+//! Why it does that with `unsafe`, measured in wasm: `memcpy` and `memcmp` calls with a length that is only known at run time cost more than the rest of the work on a
+//! short record.
 
 use crate::wire::{BytesColumn, Error};
 
@@ -143,7 +143,7 @@ impl<'a> Tail<'a> {
             let groups = value & 0x3FFF | (value & 0x0FFF_C000) << 2;
             let groups = groups & 0x007F_007F | (groups & 0x3F80_3F80) << 1;
             // A seventh of the highest bit's number.
-            let more = (31 - value.leading_zeros()) * 37 >> 8;
+            let more = ((31 - value.leading_zeros()) * 37) >> 8;
             let bytes = groups | HIGH as u32 & ((1 << (8 * more)) - 1);
             // SAFETY: `reserve` made room for ten bytes, and four are written; `more` is 3 at most.
             unsafe {
@@ -154,7 +154,7 @@ impl<'a> Tail<'a> {
             let groups = value & 0x0FFF_FFFF | (value & 0x00FF_FFFF_F000_0000) << 4;
             let groups = groups & 0x0000_3FFF_0000_3FFF | (groups & 0x0FFF_C000_0FFF_C000) << 2;
             let groups = groups & 0x007F_007F_007F_007F | (groups & 0x3F80_3F80_3F80_3F80) << 1;
-            let more = (63 - value.leading_zeros()) * 37 >> 8;
+            let more = ((63 - value.leading_zeros()) * 37) >> 8;
             let bytes = groups | HIGH & ((1 << (8 * more)) - 1);
             // SAFETY: `reserve` made room for ten bytes, and eight are written; `more` is 7 at most.
             unsafe {
@@ -219,6 +219,17 @@ unsafe fn copy(from: *const u8, to: *mut u8, count: usize) {
             std::ptr::copy_nonoverlapping(from, to, count);
         }
     }
+}
+
+/// Copies `from` to the start of `to`.
+///
+/// # Panics
+/// When `to` is shorter.
+#[inline(always)]
+pub(crate) fn copy_short(from: &[u8], to: &mut [u8]) {
+    assert!(from.len() <= to.len(), "there is room");
+    // SAFETY: both are valid for so many bytes; the borrow rules keep them apart.
+    unsafe { copy(from.as_ptr(), to.as_mut_ptr(), from.len()) }
 }
 
 /// Copies the first and the last `size_of::<W>()` bytes of `count`, which is not less than that and not more than twice that.

@@ -37,6 +37,10 @@ use crate::{Error, Result};
 pub trait Encode: Schema {
     /// Appends the bytes. After an error, what was appended is to be dropped.
     fn encode(&self, into: &mut Vec<u8>) -> Result<()>;
+
+    /// Values of this type have no bytes.
+    #[doc(hidden)]
+    const EMPTY: bool = false;
 }
 
 /// A value that can be made from bytes, which it may borrow from.
@@ -51,6 +55,10 @@ pub trait Decode<'a>: Schema + Sized {
     /// The bytes of this type are UTF-8: the SDK then checks a whole column at once.
     #[doc(hidden)]
     const TEXT: bool = false;
+
+    /// Values of this type have no bytes: where a whole column has none, the SDK does not look at each.
+    #[doc(hidden)]
+    const EMPTY: bool = false;
 
     /// As `decode`, for bytes that are known to be UTF-8 where `TEXT` is true.
     ///
@@ -179,6 +187,8 @@ impl Decode<'_> for u64 {
 }
 
 impl Encode for () {
+    const EMPTY: bool = true;
+
     #[inline(always)]
     fn encode(&self, _: &mut Vec<u8>) -> Result<()> {
         Ok(())
@@ -186,6 +196,8 @@ impl Encode for () {
 }
 
 impl Decode<'_> for () {
+    const EMPTY: bool = true;
+
     #[inline(always)]
     fn decode(bytes: &[u8]) -> Result<Self> {
         if bytes.is_empty() { Ok(()) } else { Err(surplus::<Self>(bytes.len(), bytes.len())) }

@@ -3,7 +3,7 @@
 //! Keys of up to 12 bytes lie in the array itself, so that a record's key costs one cache line; longer ones lie in an arena, which is compacted when more than half of
 //! it is garbage. A key is checked once, when it comes: those that do not decode are marked, and records that have them fail.
 
-use crate::bytes::Strings;
+use crate::bytes::{Strings, copy_short};
 use crate::codec::Decode;
 use crate::wire::Error;
 
@@ -142,7 +142,7 @@ impl KeyTable {
             if let Ok(eight) = <[u8; 8]>::try_from(key) {
                 bytes[..8].copy_from_slice(&eight);
             } else {
-                bytes[..key.len()].copy_from_slice(key);
+                copy_short(key, &mut bytes);
             }
             *entry = Entry { length: key.len() as u32, bytes };
         } else {

@@ -68,6 +68,7 @@ mod column;
 mod config;
 mod context;
 mod descriptor;
+mod guarded;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod guest;

@@ -1,15 +1,15 @@
 //! What an author writes: [`Operator`], what it declares and what it is given at its start.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 
 use serde::de::DeserializeOwned;
 
 use crate::codec::{Decode, Value, short_name};
-use crate::column::{AnyColumn, Column};
+use crate::column::{AnyColumn, Column, Shared};
 use crate::config;
 use crate::context::Context;
 use crate::descriptor::{StateDescriptor, StateKind};
+use crate::guarded::Guarded;
 use crate::output::Output;
 use crate::state::{Handle, ReducingState, ValueState};
 use crate::wire::TaskInfo;
@@ -118,11 +118,11 @@ impl Declaration {
         self.columns[index].set_version(version);
     }
 
-    fn add<T: Value>(&mut self, name: &str, kind: StateKind) -> (u32, Rc<RefCell<Column<T>>>) {
+    fn add<T: Value>(&mut self, name: &str, kind: StateKind) -> (u32, Shared<T>) {
         assert!(!name.is_empty(), "a state needs a name");
         assert!(self.descriptors.iter().all(|state| state.name != name), "state \"{name}\" is declared twice");
         let index = self.descriptors.len() as u32;
-        let column = Rc::new(RefCell::new(Column::new(name, index)));
+        let column = Rc::new(Guarded::new(Column::new(name, index)));
         self.columns.push(column.clone());
         self.descriptors.push(StateDescriptor {
             name: name.to_owned(),

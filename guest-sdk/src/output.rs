@@ -58,6 +58,10 @@ pub trait Output {
     #[doc(hidden)]
     const KIND: Kind;
 
+    /// The value has no bytes.
+    #[doc(hidden)]
+    const EMPTY: bool;
+
     /// For the descriptor: keying and schema of the value.
     #[doc(hidden)]
     fn describe() -> (Keying, String);
@@ -78,6 +82,7 @@ pub enum Kind {
 
 impl<T: Encode> Output for T {
     const KIND: Kind = Kind::Keep;
+    const EMPTY: bool = T::EMPTY;
 
     fn describe() -> (Keying, String) {
         (Keying::Keep, T::document())
@@ -91,6 +96,7 @@ impl<T: Encode> Output for T {
 
 impl<K: Encode, V: Encode> Output for Keyed<K, V> {
     const KIND: Kind = Kind::Set;
+    const EMPTY: bool = V::EMPTY;
 
     fn describe() -> (Keying, String) {
         (Keying::Set(K::document()), V::document())
@@ -105,6 +111,7 @@ impl<K: Encode, V: Encode> Output for Keyed<K, V> {
 
 impl<V: Encode> Output for Unkeyed<V> {
     const KIND: Kind = Kind::Drop;
+    const EMPTY: bool = V::EMPTY;
 
     fn describe() -> (Keying, String) {
         (Keying::Drop, V::document())
@@ -117,11 +124,17 @@ impl<V: Encode> Output for Unkeyed<V> {
 }
 
 /// Results that have not been handed over yet.
+///
+/// The first `room` entries of the ends of both columns and of `src` are initialised, whatever the vectors' lengths are; those are set when the vectors are handed over.
+/// Until then `records` counts for all, so that a result costs one check for room and not three. Ends of values without bytes are never written and stay zero.
 pub(crate) struct Outputs {
     keys: BytesColumn,
     values: BytesColumn,
     src: Vec<u32>,
     timestamps: Vec<i64>,
+    records: usize,
+    room: usize,
+    kind: Kind,
     /// Each result has an entry in `timestamps`; otherwise they are the input records'.
     timed: bool,
     /// For results without a key: `src` is needed for the event times.
@@ -130,27 +143,22 @@ pub(crate) struct Outputs {
     bytes_max: usize,
 }
 
-/// How much was there before a record, for undoing it.
-#[derive(Clone, Copy)]
-pub(crate) struct Mark {
-    records: usize,
-    keys: usize,
-    values: usize,
-}
-
 impl Outputs {
     /// Bytes that a column has room for from the start.
     const ROOM: usize = 64 << 10;
 
-    pub(crate) fn new(records_max: u32, bytes_max: u32) -> Self {
+    pub(crate) fn new(kind: Kind, records_max: u32, bytes_max: u32) -> Self {
         let (records_max, bytes_max) = (records_max.max(1) as usize, bytes_max.max(1) as usize);
-        let (records, bytes) = (records_max.min(4096) + 64, bytes_max.min(Self::ROOM) + 256);
-        let column = || BytesColumn { data: Vec::with_capacity(bytes), ends: Vec::with_capacity(records) };
+        let (room, bytes) = (records_max.min(4096) + 64, bytes_max.min(Self::ROOM) + 256);
+        let column = || BytesColumn { data: Vec::with_capacity(bytes), ends: vec![0; room] };
         Self {
             keys: column(),
             values: column(),
-            src: Vec::with_capacity(records),
+            src: vec![0; room],
             timestamps: Vec::new(),
+            records: 0,
+            room,
+            kind,
             timed: false,
             inherits: false,
             records_max,
@@ -159,73 +167,142 @@ impl Outputs {
     }
 
     /// A call begins whose records have event times, or have none.
-    pub(crate) fn begin(&mut self, kind: Kind, has_times: bool) {
+    pub(crate) fn begin(&mut self, has_times: bool) {
         self.inherits = has_times;
-        self.timed = has_times && kind == Kind::Set;
+        self.timed = has_times && self.kind == Kind::Set;
     }
 
+    /// How many results wait.
     #[inline(always)]
-    pub(crate) fn mark(&self) -> Mark {
-        Mark { records: self.values.ends.len(), keys: self.keys.data.len(), values: self.values.data.len() }
+    pub(crate) fn records(&self) -> usize {
+        self.records
     }
 
-    /// Forgets what came after `mark`.
-    pub(crate) fn truncate(&mut self, mark: Mark) {
-        self.keys.data.truncate(mark.keys);
-        self.keys.ends.truncate(mark.records);
-        self.values.data.truncate(mark.values);
-        self.values.ends.truncate(mark.records);
-        self.src.truncate(mark.records);
-        self.timestamps.truncate(mark.records);
+    /// Forgets all results but the first `records`, and what was written of one that is not complete.
+    #[inline(never)]
+    pub(crate) fn truncate(&mut self, records: usize) {
+        self.records = records;
+        self.set_lengths();
+        for column in [&mut self.keys, &mut self.values] {
+            column.data.truncate(column.ends.last().map_or(0, |end| *end as usize));
+        }
+        self.timestamps.truncate(records);
     }
 
     /// Adds a result of record `index`, whose event time is `time`.
     #[inline(always)]
     pub(crate) fn push<T: Output>(&mut self, output: &T, index: u32, time: impl FnOnce() -> i64) -> Result<()> {
-        let mark = self.mark();
         if let Err(error) = output.write(&mut self.keys.data, &mut self.values.data) {
-            self.truncate(mark);
+            self.truncate(self.records);
             return Err(error);
         }
-        self.values.ends.push(end(&self.values.data));
-        if T::KIND == Kind::Set {
-            self.keys.ends.push(end(&self.keys.data));
+        let at = self.records;
+        if at == self.room {
+            self.grow();
         }
-        if T::KIND == Kind::Keep || (T::KIND == Kind::Drop && self.inherits) {
-            self.src.push(index);
+        // SAFETY: `at` is below `room`, and the vectors have so much capacity.
+        unsafe {
+            if !T::EMPTY {
+                self.values.ends.as_mut_ptr().add(at).write(end(&self.values.data));
+            }
+            if T::KIND == Kind::Set {
+                self.keys.ends.as_mut_ptr().add(at).write(end(&self.keys.data));
+            } else {
+                self.src.as_mut_ptr().add(at).write(index);
+            }
         }
+        self.records = at + 1;
         if self.timed {
             self.timestamps.push(time());
         }
         Ok(())
     }
 
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self) {
+        let room = self.room * 2;
+        for vec in [&mut self.keys.ends, &mut self.values.ends, &mut self.src] {
+            // SAFETY: so many entries are initialised.
+            unsafe { vec.set_len(self.room) };
+            vec.resize(room, 0);
+        }
+        self.room = room;
+    }
+
+    /// Sets the lengths of the vectors to what they hold.
+    fn set_lengths(&mut self) {
+        let with_key = if self.kind == Kind::Set { self.records } else { 0 };
+        let with_source =
+            if self.kind == Kind::Keep || (self.kind == Kind::Drop && self.inherits) { self.records } else { 0 };
+        assert!(self.records <= self.room, "there is room for all results");
+        // SAFETY: `room` entries are initialised.
+        unsafe {
+            self.values.ends.set_len(self.records);
+            self.keys.ends.set_len(with_key);
+            self.src.set_len(with_source);
+        }
+    }
+
     /// From now on each result has a time of its own; those before get the time of their records.
     pub(crate) fn make_timed(&mut self, times: &[i64]) {
         if !self.timed {
             self.timed = true;
+            self.set_lengths();
             self.timestamps.extend(self.src.iter().map(|&index| times.get(index as usize).copied().unwrap_or(NONE)));
-            self.timestamps.resize(self.values.ends.len(), NONE);
+            self.timestamps.resize(self.records, NONE);
         }
     }
 
     #[inline(always)]
     pub(crate) fn is_full(&self) -> bool {
-        self.values.ends.len() >= self.records_max || self.keys.data.len() + self.values.data.len() >= self.bytes_max
+        self.records >= self.records_max || self.keys.data.len() + self.values.data.len() >= self.bytes_max
     }
 
     /// Hands everything over.
-    pub(crate) fn flush(&mut self, kind: Kind, host: &mut dyn Host) -> Result<(), Fault> {
-        if self.values.ends.is_empty() {
+    pub(crate) fn flush(&mut self, host: &mut dyn Host) -> Result<(), Fault> {
+        if self.records == 0 {
             return Ok(());
         }
-        match kind {
+        self.set_lengths();
+        match self.kind {
             Kind::Keep | Kind::Drop => host.emit(0, &self.src, &self.values, &self.timestamps)?,
             Kind::Set => host.emit_keyed(0, &self.keys, &self.values, &self.timestamps)?,
         }
-        self.truncate(Mark { records: 0, keys: 0, values: 0 });
+        self.truncate(0);
         // Results that had times of their own are gone; those to come inherit again unless they have a key.
-        self.timed = self.inherits && kind == Kind::Set;
+        self.timed = self.inherits && self.kind == Kind::Set;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_outgrow_their_room_and_are_forgotten_again() {
+        let mut outputs = Outputs::new(Kind::Keep, 1, 1);
+        outputs.begin(true);
+        (0..500).for_each(|index| outputs.push(&u64::from(index), index, || 0).expect("plain data"));
+        outputs.truncate(300);
+        outputs.push(&7_u64, 9, || 0).expect("plain data");
+        outputs.set_lengths();
+        assert_eq!(outputs.values.ends, (1..=301).map(|count| count * 8).collect::<Vec<u32>>());
+        assert_eq!((outputs.src.len(), outputs.src[299], outputs.src[300]), (301, 299, 9));
+        assert_eq!((outputs.values.data.len(), &outputs.values.data[2400..]), (2408, &7_u64.to_le_bytes()[..]));
+        assert!(outputs.keys.ends.is_empty() && outputs.timestamps.is_empty());
+    }
+
+    #[test]
+    fn keys_without_values_have_ends_for_both() {
+        let mut outputs = Outputs::new(Kind::Set, 1, 1);
+        outputs.begin(true);
+        (0..200).for_each(|index| outputs.push(&Keyed("key", ()), index, || 5).expect("plain data"));
+        outputs.truncate(150);
+        outputs.set_lengths();
+        assert_eq!(outputs.keys.ends, (1..=150).map(|count| count * 3).collect::<Vec<u32>>());
+        assert_eq!((outputs.keys.data.len(), outputs.values.ends, outputs.values.data), (450, vec![0; 150], vec![]));
+        assert_eq!((outputs.timestamps, outputs.src), (vec![5; 150], vec![]));
     }
 }

@@ -65,7 +65,7 @@ impl<O: Operator> Runner<O> {
             return Err(Error::State("an operator with keyed state needs a key: its `Key` is ()".to_owned()));
         }
         operator.open(&OpenContext { config, task: &task }).map_err(|error| Error::Other(message(&error)))?;
-        let outputs = Outputs::new(task.batch_records, task.batch_bytes);
+        let outputs = Outputs::new(<O::Output<'_> as Output>::KIND, task.batch_records, task.batch_bytes);
         let memory =
             Memory { task, columns, keys: KeyTable::default(), outputs, metrics: Metrics::default(), record: 0 };
         Ok(Self { operator, memory, dead: false })
@@ -92,15 +92,19 @@ impl<O: Operator> Runner<O> {
             this.memory.learn::<O>(&batch.keys)?;
             let Self { operator, memory, .. } = this;
             // The whole column is checked at once; where that fails, each record for itself, so that only bad ones fail.
-            if <O::Input<'_> as Decode<'_>>::TEXT && values.is_text() {
-                memory.run(&call, host, |index, ctx| {
+            let empty = <O::Input<'_> as Decode<'_>>::EMPTY && values.are_empty();
+            let checked = <O::Input<'_> as Decode<'_>>::TEXT && values.is_text();
+            // One call of `process` and not one for each case, so that it is inlined.
+            memory.run(&call, host, |index, ctx| {
+                let bytes = if empty { &[] } else { values.get(index) };
+                let input = if checked {
                     // SAFETY: where the input is text, the column was checked as a whole, and so this string of it.
-                    let input = unsafe { O::Input::decode_checked(values.get(index)) }?;
-                    operator.process(input, ctx)
-                })
-            } else {
-                memory.run(&call, host, |index, ctx| operator.process(O::Input::decode(values.get(index))?, ctx))
-            }
+                    unsafe { O::Input::decode_checked(bytes) }?
+                } else {
+                    O::Input::decode(bytes)?
+                };
+                operator.process(input, ctx)
+            })
         })
     }
 
@@ -156,6 +160,14 @@ fn touch(slots: &[u32], keys: &KeyTable, columns: &[Rc<dyn AnyColumn>]) {
     std::hint::black_box(seen);
 }
 
+/// Undoes what a record wrote, and reports it.
+#[cold]
+#[inline(never)]
+fn fail(columns: &[Rc<dyn AnyColumn>], slot: u32, record: u64, index: u32, error: &crate::Error) -> Failure {
+    columns.iter().for_each(|column| column.undo(slot, record));
+    Failure { index, message: message(error) }
+}
+
 impl Memory {
     /// Takes in what changed among the slots.
     fn learn<O: Operator>(&mut self, keys: &Keys) -> Result<(), Error> {
@@ -197,8 +209,7 @@ impl Memory {
         mut each: impl FnMut(usize, &mut Context<'b, O>) -> crate::Result<()>,
     ) -> Result<Vec<Failure>, Error> {
         let Self { task, columns, keys, outputs, metrics, record } = self;
-        let kind = <O::Output<'_> as Output>::KIND;
-        outputs.begin(kind, !call.times.is_empty());
+        outputs.begin(!call.times.is_empty());
         let (times, watermark, now) = (call.times, call.watermark, call.now);
         let keys: &'b KeyTable = keys;
         let mut ctx = Context::<O> {
@@ -216,39 +227,46 @@ impl Memory {
             operator: PhantomData,
         };
         let mut failures = Vec::new();
-        for index in 0..call.count {
-            if index % TOUCH == 0 && keys.len() >= TOUCH_FROM && has_key::<O::Key<'_>>() {
-                touch(&call.slots[index..call.count.min(index + TOUCH)], keys, columns);
+        let keyed = has_key::<O::Key<'_>>();
+        let mut start = 0;
+        while start < call.count {
+            let stop = call.count.min(start + TOUCH);
+            if keyed && keys.len() >= TOUCH_FROM {
+                touch(&call.slots[start..stop], keys, columns);
             }
-            ctx.index = index as u32;
-            ctx.record += 1;
-            let mut key_is_good = true;
-            if has_key::<O::Key<'_>>() {
-                ctx.slot = call.slots[index];
-                match keys.get(ctx.slot) {
-                    Key::Known(key) => ctx.key = key,
-                    Key::Bad => key_is_good = false,
-                    Key::Unknown => {
-                        return Err(invalid(format!("record {index} has slot {}, which stands for no key", ctx.slot)));
+            for index in start..stop {
+                ctx.index = index as u32;
+                ctx.record += 1;
+                let mut key_is_good = true;
+                if keyed {
+                    ctx.slot = call.slots[index];
+                    match keys.get(ctx.slot) {
+                        Key::Known(key) => ctx.key = key,
+                        Key::Bad => key_is_good = false,
+                        Key::Unknown => {
+                            let slot = ctx.slot;
+                            return Err(invalid(format!("record {index} has slot {slot}, which stands for no key")));
+                        }
                     }
                 }
+                panics::at(ctx.index);
+                let before = ctx.outputs.records();
+                let result =
+                    if key_is_good { each(index, &mut ctx) } else { Err("the key's bytes do not decode".into()) };
+                if let Err(error) = result {
+                    ctx.outputs.truncate(before);
+                    failures.push(fail(columns, ctx.slot, ctx.record, ctx.index, &error));
+                }
+                // Only between records: what was handed over can't be undone.
+                if ctx.outputs.is_full() {
+                    ctx.outputs.flush(ctx.host)?;
+                }
             }
-            panics::at(ctx.index);
-            let mark = ctx.outputs.mark();
-            let result = if key_is_good { each(index, &mut ctx) } else { Err("the key's bytes do not decode".into()) };
-            if let Err(error) = result {
-                ctx.outputs.truncate(mark);
-                columns.iter().for_each(|column| column.undo(ctx.slot, ctx.record));
-                failures.push(Failure { index: ctx.index, message: message(&error) });
-            }
-            // Only between records: what was handed over can't be undone.
-            if ctx.outputs.is_full() {
-                ctx.outputs.flush(kind, ctx.host)?;
-            }
+            start = stop;
         }
         panics::at(panics::NO_RECORD);
         *record = ctx.record;
-        ctx.outputs.flush(kind, ctx.host)?;
+        ctx.outputs.flush(ctx.host)?;
         columns.iter().try_for_each(|column| column.flush(ctx.host))?;
         ctx.metrics.flush(ctx.host);
         Ok(failures)

@@ -2,12 +2,9 @@
 //!
 //! All handles read and write decoded values in an array by slot; nothing is encoded, and the host is not called, before the end of the batch.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
 use crate::Result;
 use crate::codec::Value;
-use crate::column::{Column, Shared};
+use crate::column::{Shared, set};
 use crate::context::Context;
 use crate::operator::Operator;
 
@@ -48,7 +45,7 @@ pub struct ValueState<T> {
 }
 
 impl<T: Value> ValueState<T> {
-    pub(crate) fn new((index, column): (u32, Rc<RefCell<Column<T>>>)) -> Self {
+    pub(crate) fn new((index, column): (u32, Shared<T>)) -> Self {
         Self { index, column }
     }
 
@@ -61,7 +58,7 @@ impl<T: Value> ValueState<T> {
     where
         T: Clone,
     {
-        Ok(self.column.borrow().get(ctx.slot)?.cloned())
+        self.column.read(|column| Ok(column.get(ctx.slot)?.cloned()))
     }
 
     /// What `look` makes of the value of the current key.
@@ -70,7 +67,7 @@ impl<T: Value> ValueState<T> {
     /// As [`ValueState::get`].
     #[inline(always)]
     pub fn with<O: Operator, R>(&self, ctx: &Context<'_, O>, look: impl FnOnce(Option<&T>) -> R) -> Result<R> {
-        Ok(look(self.column.borrow().get(ctx.slot)?))
+        self.column.read(|column| Ok(look(column.get(ctx.slot)?)))
     }
 
     /// Sets the value of the current key.
@@ -79,7 +76,7 @@ impl<T: Value> ValueState<T> {
     /// When the record has no key.
     #[inline(always)]
     pub fn set<O: Operator>(&self, ctx: &mut Context<'_, O>, value: T) -> Result<()> {
-        self.column.borrow_mut().set(ctx.slot, ctx.record, Some(value))
+        set(&self.column, ctx.slot, ctx.record, Some(value))
     }
 
     /// Removes the value of the current key; there need not be one.
@@ -88,7 +85,7 @@ impl<T: Value> ValueState<T> {
     /// When the record has no key.
     #[inline(always)]
     pub fn clear<O: Operator>(&self, ctx: &mut Context<'_, O>) -> Result<()> {
-        self.column.borrow_mut().set(ctx.slot, ctx.record, None)
+        set(&self.column, ctx.slot, ctx.record, None)
     }
 
     /// Sets the value of the current key to what `change` makes of it. `None` stands for "no value" both ways.
@@ -106,7 +103,7 @@ impl<T: Value> ValueState<T> {
     {
         let old = self.get(ctx)?;
         let new = change(old);
-        self.column.borrow_mut().set(ctx.slot, ctx.record, new)
+        set(&self.column, ctx.slot, ctx.record, new)
     }
 }
 
@@ -136,7 +133,7 @@ pub struct ReducingState<T> {
 }
 
 impl<T: Value + Clone> ReducingState<T> {
-    pub(crate) fn new((index, column): (u32, Rc<RefCell<Column<T>>>), fold: fn(T, T) -> T) -> Self {
+    pub(crate) fn new((index, column): (u32, Shared<T>), fold: fn(T, T) -> T) -> Self {
         Self { index, column, fold }
     }
 
@@ -150,7 +147,7 @@ impl<T: Value + Clone> ReducingState<T> {
             Some(old) => (self.fold)(old, value),
             None => value,
         };
-        self.column.borrow_mut().set(ctx.slot, ctx.record, Some(new.clone()))?;
+        set(&self.column, ctx.slot, ctx.record, Some(new.clone()))?;
         Ok(new)
     }
 
@@ -160,7 +157,7 @@ impl<T: Value + Clone> ReducingState<T> {
     /// As [`ReducingState::add`].
     #[inline(always)]
     pub fn get<O: Operator>(&self, ctx: &Context<'_, O>) -> Result<Option<T>> {
-        Ok(self.column.borrow().get(ctx.slot)?.cloned())
+        self.column.read(|column| Ok(column.get(ctx.slot)?.cloned()))
     }
 
     /// Forgets what was added for the current key.
@@ -169,7 +166,7 @@ impl<T: Value + Clone> ReducingState<T> {
     /// When the record has no key.
     #[inline(always)]
     pub fn clear<O: Operator>(&self, ctx: &mut Context<'_, O>) -> Result<()> {
-        self.column.borrow_mut().set(ctx.slot, ctx.record, None)
+        set(&self.column, ctx.slot, ctx.record, None)
     }
 }
 

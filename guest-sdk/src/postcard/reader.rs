@@ -4,7 +4,9 @@
 //! that was a seventh of what a sum by a million keys cost in the guest.
 
 use serde::Deserialize;
-use serde::de::{Deserializer, DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor,
+};
 
 use crate::bytes::HIGH;
 
@@ -160,6 +162,16 @@ impl<'a> SeqAccess<'a> for Parts<'_, 'a> {
         }
         self.left -= 1;
         seed.deserialize(&mut *self.reader).map(Some)
+    }
+
+    // The provided one is not always inlined.
+    #[inline(always)]
+    fn next_element<T: Deserialize<'a>>(&mut self) -> Result<Option<T>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        T::deserialize(&mut *self.reader).map(Some)
     }
 
     #[inline(always)]

@@ -14,6 +14,8 @@ pub struct Router {
     gathered: Vec<Batch>,
     targets: usize,
     next: usize,
+    /// Maps a hash to its key group where their number is a power of two, as it usually is: a division costs more than all else here.
+    key_group_mask: Option<u64>,
     /// Target of each key group; empty unless the edge is a hash edge with several targets.
     target_of_key_group: Vec<u16>,
 }
@@ -34,7 +36,8 @@ impl Router {
             Vec::new()
         };
         let gathered = vec![Batch::new(keyed); if scatters { targets } else { 1 }];
-        Self { limits, keyed, gathered, targets, next: 0, target_of_key_group }
+        let key_group_mask = max_parallelism.is_power_of_two().then(|| u64::from(max_parallelism) - 1);
+        Self { limits, keyed, gathered, targets, next: 0, key_group_mask, target_of_key_group }
     }
 
     /// Takes a batch; calls `send` with the target of every batch that became full.
@@ -60,7 +63,7 @@ impl Router {
             from = to;
             if self.gathered[0].is_full(self.limits) {
                 let target = self.take_turn();
-                send(target, std::mem::replace(&mut self.gathered[0], Batch::new(self.keyed)));
+                send(target, take(&mut self.gathered[0]));
             }
         }
     }
@@ -69,7 +72,7 @@ impl Router {
     pub fn flush(&mut self, mut send: impl FnMut(usize, Batch)) {
         for index in 0..self.gathered.len() {
             if !self.gathered[index].is_empty() {
-                let batch = std::mem::replace(&mut self.gathered[index], Batch::new(self.keyed));
+                let batch = take(&mut self.gathered[index]);
                 let target = if self.target_of_key_group.is_empty() { self.take_turn() } else { index };
                 send(target, batch);
             }
@@ -91,14 +94,24 @@ impl Router {
         let groups = self.target_of_key_group.len() as u32;
         let Some(keys) = &batch.keys else { unreachable!("the planner refuses hash edges on records without keys") };
         for (index, hash) in keys.hashes.iter().enumerate() {
-            let target = usize::from(self.target_of_key_group[key_group(*hash, groups) as usize]);
+            let group = match self.key_group_mask {
+                Some(mask) => (hash & mask) as u32,
+                None => key_group(*hash, groups),
+            };
+            let target = usize::from(self.target_of_key_group[group as usize]);
             let gathered = &mut self.gathered[target];
             gathered.push_from(batch, index);
             if gathered.is_full(self.limits) {
-                send(target, std::mem::replace(gathered, Batch::new(true)));
+                send(target, take(gathered));
             }
         }
     }
+}
+
+/// Takes what is gathered and leaves room for as much.
+fn take(gathered: &mut Batch) -> Batch {
+    let room = Batch::with_room_of(gathered);
+    std::mem::replace(gathered, room)
 }
 
 #[cfg(test)]
@@ -125,10 +138,11 @@ mod tests {
             records in 1_usize..40,
             bytes in 1_usize..200,
             hash in any::<bool>(),
+            max in prop_oneof![Just(128_u32), 7_u32..200],
         ) {
             let partitioning = if hash { Partitioning::Hash } else { Partitioning::Rebalance };
             let limits = BatchLimits { records, bytes };
-            let mut router = Router::new(partitioning, targets, 128, limits, true);
+            let mut router = Router::new(partitioning, targets, max, limits, true);
             let mut sent: Vec<Vec<u16>> = vec![Vec::new(); targets];
             let mut count = 0;
             let mut send = |target: usize, batch: Batch| {
@@ -146,9 +160,9 @@ mod tests {
             prop_assert_eq!(count, batches.iter().map(Vec::len).sum::<usize>());
             if hash {
                 for (target, numbers) in sent.iter().enumerate() {
-                    let owned = key_groups_of_task(target as u32, targets as u32, 128);
+                    let owned = key_groups_of_task(target as u32, targets as u32, max);
                     let expected: Vec<u16> = batches.iter().flatten().copied()
-                        .filter(|number| owned.contains(&key_group(crate::stream::hash_key(&number.to_le_bytes()), 128))).collect();
+                        .filter(|number| owned.contains(&key_group(crate::stream::hash_key(&number.to_le_bytes()), max))).collect();
                     prop_assert_eq!(numbers, &expected);
                 }
             } else if targets == 1 {

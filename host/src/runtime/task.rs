@@ -239,8 +239,8 @@ impl Task {
         if self.gathered.is_empty() {
             return Ok(());
         }
-        let keyed = self.gathered.keys.is_some();
-        let batch = std::mem::replace(&mut self.gathered, Batch::new(keyed));
+        let room = Batch::with_room_of(&self.gathered);
+        let batch = std::mem::replace(&mut self.gathered, room);
         let counters = &self.nodes[0].counters;
         counters.records_in.add(batch.len() as u64);
         counters.records_out.add(batch.len() as u64);

@@ -37,7 +37,7 @@ impl Keys {
     }
 
     /// Appends a key.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, key: &[u8], hash: KeyHash) {
         self.column.push(key);
         self.hashes.push(hash);
@@ -61,6 +61,18 @@ impl Batch {
         Self { keys: keyed.then(Keys::default), ..Self::default() }
     }
 
+    /// An empty batch with room for as much as another one holds: the next batch of an edge is usually as large as the last.
+    pub fn with_room_of(other: &Batch) -> Self {
+        let column =
+            |column: &BytesColumn| BytesColumn::with_capacity(column.len(), column.bytes() + column.bytes() / 8);
+        let keys = |keys: &Keys| Keys { column: column(&keys.column), hashes: Vec::with_capacity(keys.hashes.len()) };
+        Self {
+            keys: other.keys.as_ref().map(keys),
+            values: column(&other.values),
+            timestamps: Vec::with_capacity(other.timestamps.len()),
+        }
+    }
+
     /// Number of records.
     pub fn len(&self) -> usize {
         self.values.len()
@@ -82,7 +94,7 @@ impl Batch {
     }
 
     /// Appends record `index` of another batch. Batches on one edge agree on whether they have keys.
-    #[inline]
+    #[inline(always)]
     pub fn push_from(&mut self, other: &Batch, index: usize) {
         if let (Some(keys), Some(others)) = (&mut self.keys, &other.keys) {
             keys.push(others.column.get(index), others.hashes[index]);
