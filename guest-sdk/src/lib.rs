@@ -40,7 +40,8 @@
 //! assert_eq!(last, Some(serde_json::json!({ "word": "to", "count": 2 })));
 //! ```
 //!
-//! `cargo build --target wasm32-wasip2 --release` makes the component.
+//! `wasmill build CRATE` makes the component and checks it; a job that names the crate does the same. `cargo build --target wasm32-wasip2 --release`
+//! makes one as well, but without the link-time optimisation that `wasmill build` turns on: plain cargo leaves it out for crates that are both `cdylib` and `rlib`.
 //!
 //! # What the SDK does
 //!

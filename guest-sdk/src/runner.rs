@@ -44,6 +44,8 @@ struct Call<'b> {
     /// Empty: records have no event time.
     times: &'b [i64],
     count: usize,
+    /// How many slots came as fresh.
+    fresh: usize,
     watermark: Option<i64>,
     now: i64,
 }
@@ -85,6 +87,7 @@ impl<O: Operator> Runner<O> {
                 slots: &batch.slots,
                 times: &batch.timestamps,
                 count: values.len(),
+                fresh: batch.keys.fresh.len(),
                 watermark: batch.watermark,
                 now: batch.now,
             };
@@ -114,7 +117,7 @@ impl<O: Operator> Runner<O> {
     /// As [`Runner::process`].
     pub fn on_end(&mut self, keys: &Keys, slots: &[u32], now: i64, host: &mut dyn Host) -> Result<Vec<Failure>, Error> {
         self.alive(|this| {
-            let call = Call { slots, times: &[], count: slots.len(), watermark: None, now };
+            let call = Call { slots, times: &[], count: slots.len(), fresh: keys.fresh.len(), watermark: None, now };
             call.check(has_key::<O::Key<'_>>())?;
             this.memory.learn::<O>(keys)?;
             let Self { operator, memory, .. } = this;
@@ -228,10 +231,12 @@ impl Memory {
         };
         let mut failures = Vec::new();
         let keyed = has_key::<O::Key<'_>>();
+        // What came as fresh was just written.
+        let touches = keyed && keys.len() >= TOUCH_FROM && 2 * call.fresh < call.count;
         let mut start = 0;
         while start < call.count {
             let stop = call.count.min(start + TOUCH);
-            if keyed && keys.len() >= TOUCH_FROM {
+            if touches {
                 touch(&call.slots[start..stop], keys, columns);
             }
             for index in start..stop {

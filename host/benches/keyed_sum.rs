@@ -54,6 +54,7 @@ fn execution(plugin: Arc<dyn Plugin>) -> Execution {
         keys_wanted: false,
         key_schema: None,
         counters: Arc::new(OperatorCounters::default()),
+        time: CallTime { now: EventTime(0), watermark: None },
         log: Box::new(|_, _, _| {}),
     };
     Execution::new(setup).expect("the operator opens")

@@ -14,3 +14,4 @@ mod properties;
 mod reference;
 mod stop;
 mod wit;
+mod wit_docs;

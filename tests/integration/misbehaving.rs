@@ -27,7 +27,7 @@ const fn deed(mode: &'static str, fault: &'static str, message: &'static str) ->
     Deed { mode, fault, message }
 }
 
-const DEEDS: [Deed; 11] = [
+const DEEDS: [Deed; 12] = [
     deed("fail", "failed-record", "the record with the value 500 fails, as configured"),
     deed("panic", "panic", "the operator panicked: the record with the value 500 panics, as configured"),
     deed("trap", "trap", "the operator trapped: wasm `unreachable` instruction executed"),
@@ -35,6 +35,7 @@ const DEEDS: [Deed; 11] = [
     deed("recurse", "trap", "the operator trapped: "),
     deed("loop", "time-limit", "the call took longer than 200ms (limits.call-time)"),
     deed("slow", "time-limit", "the call took longer than 200ms (limits.call-time)"),
+    deed("sleep", "trap", "the operator asked WASI to wait, and operators may not sleep"),
     deed("allocate", "memory-limit", "more than its 16777216 (limits.memory)"),
     deed("emit", "output-limit", "the call emitted more than 1048576 bytes (limits.output), state included"),
     deed(

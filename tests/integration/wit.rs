@@ -244,3 +244,21 @@ fn a_descriptor_that_asks_for_what_there_is_not_is_refused_with_everything_at_on
     refused(|it| it.states.push(it.states[0].clone()), &["declares two states named count"]);
     refused(|it| it.inputs[0].key = None, &["declares keyed state, but its input has no key"]);
 }
+
+#[test]
+fn a_component_for_another_version_of_the_interface_is_refused_with_both_versions() {
+    let component = fs::read(component("raw")).expect("the component is there");
+    let (old, new) = (&b"wasmill:operator/output@0.1.0"[..], &b"wasmill:operator/output@0.2.0"[..]);
+    let mut patched = component;
+    let places: Vec<_> =
+        patched.windows(old.len()).enumerate().filter(|(_, at)| *at == old).map(|(at, _)| at).collect();
+    assert!(!places.is_empty());
+    for place in places {
+        patched[place..place + new.len()].copy_from_slice(new);
+    }
+    let error = load(&patched).err().expect("it is refused").to_string();
+    assert_eq!(
+        error,
+        "it was built for version 0.2.0 of wasmill:operator/output, but this wasmill has 0.1.0: build it with the SDK of this version"
+    );
+}

@@ -22,7 +22,7 @@ pub(super) enum Command {
         after_help = "Example:\n  wasmill run plugins/word-count/job.toml --set source.lines.path=book.txt --set sink.counts.type=file --set sink.counts.path=counts"
     )]
     Run(RunArgs),
-    /// Check everything a job needs and show its graph, start nothing
+    /// Check job file, graph and plugins and show the graph; touch neither inputs nor outputs
     #[command(after_help = "Example:\n  wasmill plan plugins/word-count/job.toml --set operator.count.parallelism=4")]
     Plan(PlanArgs),
     /// Compile an operator crate to a component and check it against the WIT

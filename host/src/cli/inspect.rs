@@ -12,7 +12,6 @@ use super::{EXIT_DONE, EXIT_PLUGIN, args::InspectArgs, place::cache_folder, show
 use crate::{
     job::Loader,
     operator::{Keying, Plugin},
-    stream::schema::Schema,
     wasm::WasmPlugin,
 };
 
@@ -32,7 +31,7 @@ pub(super) fn inspect(args: InspectArgs) -> anyhow::Result<u8> {
 
 fn to_json(plugin: &WasmPlugin, refusals: &[String]) -> Value {
     let descriptor = plugin.descriptor();
-    let schema = |schema: &Schema| serde_json::from_str::<Value>(&schema.document()).unwrap_or(Value::Null);
+    let schema = show::schema;
     json!({
         "name": descriptor.name,
         "version": descriptor.version,

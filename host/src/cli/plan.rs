@@ -40,8 +40,8 @@ fn to_json(job: &PreparedJob) -> serde_json::Value {
             "id": vertex.id,
             "kind": kind(vertex.role),
             "parallelism": vertex.parallelism,
-            "key": vertex.key.as_ref().map(|schema| schema.document()),
-            "value": (!matches!(vertex.role, Role::Sink(_))).then(|| vertex.value.document()),
+            "key": vertex.key.as_ref().map(show::schema),
+            "value": (!matches!(vertex.role, Role::Sink(_))).then(|| show::schema(&vertex.value)),
             "plugin": plugin.map(|plugin| json!({
                 "name": plugin.descriptor().name,
                 "version": plugin.descriptor().version,

@@ -33,6 +33,10 @@ pub(super) fn run(args: RunArgs, process_start: Instant) -> anyhow::Result<u8> {
     }
     let mut loader = Loader::new(cache_folder().as_deref())?;
     let prepared = prepare(job, &mut loader, &mut show::say)?;
+    if let Some(path) = &args.report {
+        // Better now than after hours of work.
+        fs::write(path, "").with_context(|| format!("the report can't be written to {}", path.display()))?;
+    }
     let control = Arc::new(Control::default());
     stop_on_signals(&control)?;
     // Records and a progress line on one terminal would write over each other.
@@ -64,12 +68,7 @@ pub(super) fn run(args: RunArgs, process_start: Instant) -> anyhow::Result<u8> {
     match fault {
         None => reported.map(|()| EXIT_DONE),
         Some(fault) => {
-            let mut text = fault.message.clone();
-            if let Some(backtrace) = &fault.backtrace {
-                text.push_str("\nwasm backtrace, innermost first:");
-                backtrace.lines().for_each(|frame| text.push_str(&format!("\n  {frame}")));
-            }
-            show::error(&anyhow::anyhow!("job {} failed: {text}", report.job));
+            show::fault(&report.job, &fault);
             if let Err(error) = &reported {
                 show::error(error);
             }

@@ -2,7 +2,10 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use crate::job::{Outcome, Report, VertexReport};
+use crate::{
+    job::{Outcome, Report, VertexReport},
+    stream::{Fault, schema::Schema},
+};
 
 /// An error, as a person should read it.
 pub(super) fn error(error: &anyhow::Error) {
@@ -18,6 +21,16 @@ pub(super) fn error(error: &anyhow::Error) {
     let _ = writeln!(io::stderr(), "{word}: {text}");
 }
 
+/// Why a job failed, with the guest's backtrace if there is one.
+pub(super) fn fault(job: &str, fault: &Fault) {
+    let mut text = format!("job {job} failed: {fault}");
+    if let Some(backtrace) = &fault.backtrace {
+        text.push_str("\nwasm backtrace, innermost first:");
+        backtrace.lines().for_each(|frame| text.push_str(&format!("\n  {frame}")));
+    }
+    error(&anyhow::anyhow!(text));
+}
+
 /// Writes to standard output, all at once. A reader that has gone (`| head`) has seen what it wanted.
 pub(super) fn out(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> anyhow::Result<()> {
     let mut text = Vec::new();
@@ -29,6 +42,11 @@ pub(super) fn out(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> anyhow:
         }
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+/// A schema document as JSON, not as a string that holds it.
+pub(super) fn schema(schema: &Schema) -> serde_json::Value {
+    serde_json::from_str(&schema.document()).unwrap_or_default()
 }
 
 /// A line about what is being done.

@@ -13,7 +13,9 @@ use crate::{
     connector::TaskContext,
     dataflow::{Partitioning, Router},
     metrics::OperatorCounters,
-    operator::{ExchangeLimits, Execution, ExecutionSetup, FaultPolicy, InstanceLimits, LogLevel, Plugin, TaskInfo},
+    operator::{
+        CallTime, ExchangeLimits, Execution, ExecutionSetup, FaultPolicy, InstanceLimits, LogLevel, Plugin, TaskInfo,
+    },
     runtime::{Clock, Control, Edge, Input, Node, NodeKind, Outlet, Target, Task, TaskHead, channel, parker},
     spec::OnError,
     stream::{key_groups_of_task, schema::Schema},
@@ -261,6 +263,7 @@ impl Assembler<'_> {
             keys_wanted: planned.keys_wanted,
             key_schema: incoming.and_then(|edge| self.plan().vertices[edge.from].key.clone()),
             counters: Arc::clone(counters),
+            time: CallTime { now: self.clock.now(), watermark: None },
             log,
         })
         .map_err(JobError::Fault)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use indexmap::IndexMap;
 use serde::Serialize;
 
 use crate::metrics::OperatorCounters;
@@ -83,10 +84,10 @@ pub struct Report {
     pub start_to_first_result_ms: Option<f64>,
     /// Records of all sources per second while they went from 25 to 97 % of their records; none for runs that are too short.
     pub steady_records_per_second: Option<f64>,
-    /// By id.
-    pub sources: BTreeMap<String, VertexReport>,
-    /// By id.
-    pub operators: BTreeMap<String, VertexReport>,
-    /// By id.
-    pub sinks: BTreeMap<String, VertexReport>,
+    /// By id, in the order of the job's graph.
+    pub sources: IndexMap<String, VertexReport>,
+    /// By id, in the order of the job's graph.
+    pub operators: IndexMap<String, VertexReport>,
+    /// By id, in the order of the job's graph.
+    pub sinks: IndexMap<String, VertexReport>,
 }

@@ -71,19 +71,26 @@ impl PreparedJob {
         let (counters, result) = match executor {
             Executor::Threads => {
                 let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-                let Assembled { tasks, wake_all, counters } = assemble(&self, clock, Arc::clone(&control))?;
-                let result = run_on_threads(tasks, &wake_all, &control, || {
-                    timeline.sample(start.elapsed(), || taken(&counters));
-                    progress(self.progress(&counters, start));
-                });
-                (counters, result)
+                match assemble(&self, clock, Arc::clone(&control)) {
+                    Ok(Assembled { tasks, wake_all, counters }) => {
+                        let result = run_on_threads(tasks, &wake_all, &control, || {
+                            timeline.sample(start.elapsed(), || taken(&counters));
+                            progress(self.progress(&counters, start));
+                        });
+                        (counters, result)
+                    }
+                    Err(error) => self.failed_at_start(error)?,
+                }
             }
             Executor::Seeded(seed) => {
                 let clock = Arc::new(ManualClock::default());
-                let Assembled { tasks, counters, .. } =
-                    assemble(&self, Arc::clone(&clock) as Arc<dyn Clock>, Arc::clone(&control))?;
-                let tasks = tasks.into_iter().map(|(task, _)| task).collect();
-                (counters, run_seeded(tasks, seed, &clock, &control))
+                match assemble(&self, Arc::clone(&clock) as Arc<dyn Clock>, Arc::clone(&control)) {
+                    Ok(Assembled { tasks, counters, .. }) => {
+                        let tasks = tasks.into_iter().map(|(task, _)| task).collect();
+                        (counters, run_seeded(tasks, seed, &clock, &control))
+                    }
+                    Err(error) => self.failed_at_start(error)?,
+                }
             }
         };
         let elapsed = start.elapsed();
@@ -113,6 +120,17 @@ impl PreparedJob {
         };
         self.fill(&mut report, &counters, &timeline);
         Ok((report, fault))
+    }
+
+    /// An operator that fails in `open` fails the job as any other fault does, with a report.
+    fn failed_at_start(
+        &self,
+        error: JobError,
+    ) -> Result<(Vec<Vec<Arc<OperatorCounters>>>, Result<(), Fault>), JobError> {
+        match error {
+            JobError::Fault(fault) => Ok((vec![Vec::new(); self.plan.vertices.len()], Err(fault))),
+            other => Err(other),
+        }
     }
 
     fn progress(&self, counters: &Counters, start: Instant) -> Progress {

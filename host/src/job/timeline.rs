@@ -9,7 +9,7 @@ const SAMPLES_MAX: usize = 4096;
 const STEADY: (f64, f64) = (0.25, 0.97);
 
 /// A steady part that is shorter says nothing: samples lie milliseconds apart.
-const STEADY_SECONDS_MIN: f64 = 0.05;
+const STEADY_SECONDS_MIN: f64 = 0.01;
 
 /// Samples of all vertices' record counts.
 pub(super) struct Timeline {

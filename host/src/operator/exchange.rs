@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::{
-    stage_error::{StageError, no_state, quiet, too_large, unknown_slot},
+    stage_error::{StageError, no_state, quiet, shortened, too_large, unknown_slot},
     staged::{StagedOutput, StagedWrites},
 };
 use crate::{
@@ -18,6 +18,11 @@ use crate::{
 
 /// Guest metrics of one task by name; further names are ignored.
 const METRIC_NAMES_MAX: usize = 64;
+
+/// What a call of an import costs the host beside its columns.
+const STAGED_CALL_BYTES: usize = 128;
+/// Buffers for writes are kept from call to call up to this size each.
+const KEPT_BYTES_MAX: usize = 256 << 10;
 
 /// What a call may hand over at most.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +97,8 @@ pub struct Exchange {
     panic: Option<(String, Option<u32>)>,
     metrics: CounterSet,
     metric_names: HashMap<String, std::sync::Arc<crate::metrics::Counter>>,
+    /// A metric name was refused and that was said.
+    metric_refused: bool,
     log: LogSink,
 }
 
@@ -119,6 +126,7 @@ impl Exchange {
             panic: None,
             metrics,
             metric_names: HashMap::new(),
+            metric_refused: false,
             log,
         })
     }
@@ -130,7 +138,11 @@ impl Exchange {
             Vec::new(),
             ExchangeLimits::default(),
             CounterSet::default(),
-            Box::new(|_, _, _| {}),
+            Box::new(|level, context, message| {
+                if level >= LogLevel::Warn {
+                    tracing::warn!("describe: {context}: {message}");
+                }
+            }),
         )
     }
 
@@ -145,6 +157,11 @@ impl Exchange {
     pub(super) fn discard(&mut self) {
         self.phase = Phase::Quiet;
         self.outputs.clear();
+        for write in &mut self.writes[..self.writes_used] {
+            if write.data.capacity() > KEPT_BYTES_MAX {
+                write.data = Vec::new();
+            }
+        }
         self.writes_used = 0;
         self.written = None;
         self.staged_bytes = 0;
@@ -204,6 +221,7 @@ impl Exchange {
                 .map_err(|error| StageError::Malformed(format!("emit, values: {error}")))?;
             Ok(StagedOutput {
                 src: if wanted { src.to_vec() } else { Vec::new() },
+                keeps_key: rule.keys_wanted,
                 keys: None,
                 values,
                 timestamps: timestamps.to_vec(),
@@ -232,6 +250,7 @@ impl Exchange {
                     key_ends.len()
                 )));
             }
+            self.stage_bytes(key_data.len() + key_ends.len() * 4)?;
             let keys = BytesColumn::from_slices(key_data, key_ends)
                 .map_err(|error| StageError::Malformed(format!("emit-keyed, keys: {error}")))?;
             check_sizes(&keys, self.limits.key_bytes_max, "a key")?;
@@ -239,6 +258,7 @@ impl Exchange {
                 .map_err(|error| StageError::Malformed(format!("emit-keyed, values: {error}")))?;
             Ok(StagedOutput {
                 src: Vec::new(),
+                keeps_key: false,
                 keys: rule.keys_wanted.then_some(keys),
                 values,
                 timestamps: timestamps.to_vec(),
@@ -263,6 +283,9 @@ impl Exchange {
         if let Err(error) = &checked {
             self.condemn(error);
             return checked;
+        }
+        if slots.is_empty() {
+            return Ok(());
         }
         if self.writes_used == self.writes.len() {
             self.writes.push(StagedWrites::default());
@@ -301,10 +324,19 @@ impl Exchange {
         });
         let mut column = StoredColumn::default();
         for slot in slots {
+            if !self.table.may_address(*slot) {
+                return Err(unknown_slot(*slot));
+            }
             let (version, value) = match written.get(&(state, *slot)) {
                 Some((at, index)) => (writes[*at].version(*index, current), writes[*at].value(*index)),
                 None => self.table.value(*slot, state).map_err(|error| unknown_slot(error.0))?,
             };
+            if column.values.bytes() + value.len() > self.limits.staged_bytes_max {
+                let most = self.limits.staged_bytes_max;
+                return Err(StageError::Limit(format!(
+                    "get-many was asked for more than {most} bytes (limits.output)"
+                )));
+            }
             column.versions.push(version);
             column.values.push(value);
         }
@@ -316,6 +348,9 @@ impl Exchange {
     /// # Errors
     /// [`StageError`] for a slot that is not there.
     pub fn key_of(&self, slot: u32) -> Result<Vec<u8>, StageError> {
+        if !self.table.may_address(slot) {
+            return Err(unknown_slot(slot));
+        }
         self.table.key(slot).map(<[u8]>::to_vec).map_err(|error| unknown_slot(error.0))
     }
 
@@ -361,7 +396,7 @@ impl Exchange {
                 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
             if !valid || self.metric_names.len() >= METRIC_NAMES_MAX {
                 let shown: String = name.chars().take(64).collect();
-                if self.metric_names.len() <= METRIC_NAMES_MAX {
+                if !std::mem::replace(&mut self.metric_refused, true) {
                     (self.log)(
                         LogLevel::Warn,
                         "metrics",
@@ -414,7 +449,8 @@ impl Exchange {
                 start = *end;
             }
         }
-        self.stage_bytes(data.len() + ends.len() * 8)?;
+        // Ends, source records and event times among them.
+        self.stage_bytes(STAGED_CALL_BYTES + data.len() + ends.len() * 8 + timestamps.len() * 8)?;
         Ok(rule)
     }
 
@@ -443,6 +479,11 @@ impl Exchange {
         if falls || ends.last().map_or(0, |end| *end as usize) != data.len() {
             return Err(StageError::Malformed("put-many, values: the ends do not fit the data".into()));
         }
+        let cleared_has_bytes = (0..versions.len())
+            .any(|index| versions[index] == 0 && ends[index] != if index == 0 { 0 } else { ends[index - 1] });
+        if cleared_has_bytes {
+            return Err(StageError::Malformed("put-many was given bytes with schema version 0, which clears".into()));
+        }
         if let Some(version) = versions.iter().find(|version| **version != 0 && **version != current) {
             return Err(StageError::Malformed(format!(
                 "put-many was given schema version {version}, but the state has version {current}"
@@ -456,10 +497,10 @@ impl Exchange {
                 return Err(too_large("a state's value", largest, self.limits.value_bytes_max));
             }
         }
-        if let Some(slot) = slots.iter().find(|slot| !self.table.has_slot(**slot)) {
+        if let Some(slot) = slots.iter().find(|slot| !self.table.may_address(**slot)) {
             return Err(unknown_slot(*slot));
         }
-        self.stage_bytes(data.len() + ends.len() * 8)
+        self.stage_bytes(STAGED_CALL_BYTES + data.len() + ends.len() * 8)
     }
 
     fn stage_bytes(&mut self, bytes: usize) -> Result<(), StageError> {
@@ -492,12 +533,6 @@ impl Exchange {
             self.verdict = Some(Fault::new(error.kind(), error.message()));
         }
     }
-}
-
-/// The beginning of a text from a guest, which may be as long as its memory.
-pub(super) fn shortened(text: &str) -> &str {
-    const BYTES_MAX: usize = 4096;
-    &text[..text.floor_char_boundary(BYTES_MAX)]
 }
 
 fn check_sizes(column: &BytesColumn, most: usize, what: &str) -> Result<(), StageError> {

@@ -9,7 +9,7 @@ mod culprit;
 
 use super::{
     CallTime, DeadLetter, Descriptor, Exchange, ExchangeLimits, Failure, Instance, InstanceLimits, Keying, LogLevel,
-    OutputRule, Phase, Plugin, TaskInfo, dead_letter::describe_record, exchange::shortened,
+    OutputRule, Phase, Plugin, TaskInfo, dead_letter::describe_record, stage_error::shortened,
 };
 use crate::{
     metrics::OperatorCounters,
@@ -56,6 +56,8 @@ pub struct ExecutionSetup {
     pub key_schema: Option<Schema>,
     /// The task's counters.
     pub counters: Arc<OperatorCounters>,
+    /// The time at which the first instance is opened.
+    pub time: CallTime,
     /// Where log lines go.
     pub log: Box<dyn FnMut(LogLevel, &str, &str) + Send>,
 }
@@ -69,7 +71,6 @@ pub struct Execution {
     policy: FaultPolicy,
     keyed: bool,
     schemas: (Option<Schema>, Schema),
-    keys_wanted: bool,
     counters: Arc<OperatorCounters>,
     instance: Box<dyn Instance>,
     exchange: Box<Exchange>,
@@ -106,6 +107,7 @@ impl Execution {
             keys_wanted,
             key_schema,
             counters,
+            time,
             log,
         } = setup;
         let descriptor = plugin.descriptor();
@@ -117,7 +119,7 @@ impl Execution {
         let mut exchange = Exchange::new(table, rules.collect(), exchange_limits, counters.named.clone(), log);
         let input = &descriptor.inputs[0];
         let (keyed, value_schema) = (input.key.is_some(), input.value.clone());
-        let instance = open(&*plugin, limits, &info, &config, &mut exchange)?;
+        let instance = open(&*plugin, limits, &info, &config, time, &mut exchange)?;
         Ok(Self {
             records_max: info.batch.records,
             keyed,
@@ -127,7 +129,6 @@ impl Execution {
             config,
             limits,
             policy,
-            keys_wanted,
             counters,
             instance,
             exchange,
@@ -221,7 +222,7 @@ impl Execution {
                 Err(fault) if !fault.kind.is_guest() => return Err(fault),
                 Err(fault) => {
                     self.counters.faults.add(1);
-                    self.replace_instance()?;
+                    self.replace_instance(time)?;
                     let index =
                         fault.index.map(|index| from + index as usize).filter(|index| (from..to).contains(index));
                     if to - from == 1 {
@@ -325,7 +326,7 @@ impl Execution {
         for staged in self.exchange.outputs.drain(..) {
             let keys = match (staged.keys, &batch.keys) {
                 (Some(column), _) => Some(Keys::hashed(column)),
-                (None, Some(keys)) if self.keys_wanted && !staged.src.is_empty() => Some(gather(keys, &staged.src)),
+                (None, Some(keys)) if staged.keeps_key && !staged.src.is_empty() => Some(gather(keys, &staged.src)),
                 _ => None,
             };
             let timestamps = if staged.timestamps.is_empty() && !batch.timestamps.is_empty() && !staged.src.is_empty() {
@@ -360,11 +361,11 @@ impl Execution {
         }
     }
 
-    fn replace_instance(&mut self) -> Result<(), Fault> {
+    fn replace_instance(&mut self, time: CallTime) -> Result<(), Fault> {
         self.exchange.discard();
         self.exchange.table.forget_slots();
         self.memory_relieved_at = 0;
-        self.instance = open(&*self.plugin, self.limits, &self.info, &self.config, &mut self.exchange)?;
+        self.instance = open(&*self.plugin, self.limits, &self.info, &self.config, time, &mut self.exchange)?;
         Ok(())
     }
 
@@ -421,6 +422,7 @@ fn open(
     limits: InstanceLimits,
     info: &TaskInfo,
     config: &str,
+    time: CallTime,
     exchange: &mut Box<Exchange>,
 ) -> Result<Box<dyn Instance>, Fault> {
     exchange.begin(Phase::Quiet, false);
@@ -429,7 +431,7 @@ fn open(
         Fault { message, ..fault }
     };
     let mut instance = plugin.instantiate(limits, info).map_err(|fault| located(fault, ""))?;
-    instance.open(config, info, exchange).map_err(|fault| located(fault, " (in open)"))?;
+    instance.open(config, info, time, exchange).map_err(|fault| located(fault, " (in open)"))?;
     Ok(instance)
 }
 

@@ -58,7 +58,13 @@ pub trait Instance: Send {
     ///
     /// # Errors
     /// A guest fault; the job fails.
-    fn open(&mut self, config: &str, task: &TaskInfo, exchange: &mut Box<Exchange>) -> Result<(), Fault>;
+    fn open(
+        &mut self,
+        config: &str,
+        task: &TaskInfo,
+        time: CallTime,
+        exchange: &mut Box<Exchange>,
+    ) -> Result<(), Fault>;
 
     /// Processes a batch; `delivery` has the slots of its records. What it changes is staged in `exchange`.
     ///

@@ -18,4 +18,4 @@ pub use descriptor::{Descriptor, Hooks, InputDescriptor, Keying, OutputDescripto
 pub use exchange::{Exchange, ExchangeLimits, LogLevel, OutputRule, Phase};
 pub use execution::{Execution, ExecutionSetup, FaultPolicy};
 pub use instance::{CallTime, Failure, Instance, InstanceLimits, Plugin, TaskInfo};
-pub use stage_error::StageError;
+pub use stage_error::{StageError, shortened};

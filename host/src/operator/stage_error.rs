@@ -44,3 +44,9 @@ pub(super) fn unknown_slot(slot: u32) -> StageError {
 pub(super) fn too_large(what: &str, bytes: usize, most: usize) -> StageError {
     StageError::Limit(format!("{what} has {bytes} bytes, more than {most}"))
 }
+
+/// The beginning of a text from a guest, which may be as long as its memory.
+pub fn shortened(text: &str) -> &str {
+    const BYTES_MAX: usize = 4096;
+    &text[..text.floor_char_boundary(BYTES_MAX)]
+}

@@ -7,6 +7,8 @@ use crate::stream::BytesColumn;
 pub(super) struct StagedOutput {
     /// Input record of each; empty where nobody wants to know.
     pub(super) src: Vec<u32>,
+    /// The records keep the keys of their input records, and somebody wants them.
+    pub(super) keeps_key: bool,
     /// New keys, where the output sets them and somebody wants them.
     pub(super) keys: Option<BytesColumn>,
     pub(super) values: BytesColumn,

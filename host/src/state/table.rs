@@ -265,10 +265,14 @@ impl KeyTable {
         None
     }
 
-    /// Whether a slot stands for a key.
+    /// Whether a slot stands for a key and will go on doing so until the batch ends: one that is next in turn to be given away may only be addressed when this
+    /// batch gave it.
     #[inline]
-    pub fn has_slot(&self, slot: u32) -> bool {
-        self.entry(slot).is_ok()
+    pub fn may_address(&self, slot: u32) -> bool {
+        let mask = self.ring as u32 - 1;
+        let behind_start = slot.wrapping_sub(self.admissions_at_start) & mask;
+        let given = self.admissions.wrapping_sub(self.admissions_at_start);
+        (behind_start < given || behind_start as usize >= self.batch_max) && self.entry(slot).is_ok()
     }
 
     /// Brings the entry of a slot nearer, if it stands for one.

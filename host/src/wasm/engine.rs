@@ -8,7 +8,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use thiserror::Error;
 use wasmtime::{Config, component::Linker};
 
-use super::{cache::CompileCache, imports, instance::Host};
+use super::{cache::CompileCache, imports, instance::Host, wasi};
 
 /// How often running guests are looked at. The granularity of time budgets.
 pub(super) const TICK: Duration = Duration::from_millis(10);
@@ -43,6 +43,7 @@ impl Engine {
         let engine = wasmtime::Engine::new(&config).map_err(failed)?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_sync(&mut linker).map_err(failed)?;
+        wasi::forbid_sleeping(&mut linker).map_err(failed)?;
         imports::add_to_linker(&mut linker).map_err(failed)?;
         start_ticker(&engine).map_err(|error| EngineError(error.to_string()))?;
         let cache = CompileCache::new(cache, &engine);

@@ -17,7 +17,7 @@ use super::{
     wasi, wit,
 };
 use crate::{
-    operator::{CallTime, Exchange, Failure, Instance, InstanceLimits, LogLevel, StateKind, TaskInfo},
+    operator::{CallTime, Exchange, Failure, Instance, InstanceLimits, LogLevel, StateKind, TaskInfo, shortened},
     state::Delivery,
     stream::{Batch, Fault, FaultKind},
 };
@@ -80,7 +80,7 @@ fn instantiate(
         wasi: wasi::context(task, &time, &printed),
         task: task.clone(),
         state_kinds,
-        memory: MemoryMeter { limit: limits.memory_bytes_max, bytes: 0 },
+        memory: MemoryMeter { limit: limits.memory_bytes_max, bytes: 0, table_elements: 0 },
         time,
         printed,
         resources: ResourceTable::new(),
@@ -145,13 +145,18 @@ impl Functions {
 }
 
 impl Instance for WasmInstanceOfTask {
-    fn open(&mut self, config: &str, task: &TaskInfo, exchange: &mut Box<Exchange>) -> Result<(), Fault> {
+    fn open(
+        &mut self,
+        config: &str,
+        task: &TaskInfo,
+        time: CallTime,
+        exchange: &mut Box<Exchange>,
+    ) -> Result<(), Fault> {
         let open = self.functions.open;
         // SAFETY: as in `call_batch`; the type was checked with another lifetime.
         let open: TypedFunc<(&str, wit::TaskInfo), (Result<(), wit::Error>,)> =
             unsafe { TypedFunc::new_unchecked(*open.func()) };
-        let now = self.store.data().now();
-        let (result,) = call(&mut self.store, exchange, now, |store| open.call(store, (config, task.into())))?;
+        let (result,) = call(&mut self.store, exchange, time.now.0, |store| open.call(store, (config, task.into())))?;
         result.map_err(guest_error)
     }
 
@@ -240,7 +245,7 @@ fn call<R: Lift>(
 }
 
 fn guest_error(error: wit::Error) -> Fault {
-    Fault::new(FaultKind::GuestError, error.into_message())
+    Fault::new(FaultKind::GuestError, shortened(&error.into_message()))
 }
 
 /// Whose a failed call is, and what to tell about it. The one place where this is decided.
@@ -255,6 +260,8 @@ fn classify(error: &wasmtime::Error, panic: Option<(String, Option<u32>)>) -> Fa
         // A guest's stack lies before its other memory, so one that overflows leaves the memory.
         let hint = if *trap == wasmtime::Trap::MemoryOutOfBounds { " (or its stack overflowed)" } else { "" };
         (FaultKind::Trap, format!("the operator trapped: {}{hint}", trap.to_string().trim_start_matches("wasm trap: ")))
+    } else if let Some(sleeps) = error.downcast_ref::<wasi::Sleeps>() {
+        (FaultKind::Trap, sleeps.to_string())
     } else if let Some(exit) = error.downcast_ref::<I32Exit>() {
         (FaultKind::Trap, format!("the operator called exit({})", exit.0))
     } else {
@@ -266,7 +273,7 @@ fn classify(error: &wasmtime::Error, panic: Option<(String, Option<u32>)>) -> Fa
 }
 
 fn root_cause(error: &wasmtime::Error) -> String {
-    error.chain().last().map_or_else(|| error.to_string(), |cause| cause.to_string())
+    shortened(&error.chain().last().map_or_else(|| error.to_string(), |cause| cause.to_string())).to_owned()
 }
 
 /// The frames, one a line, innermost first: function, and file and line where the component has debug information.

@@ -24,6 +24,7 @@ use crate::{
 
 const OPERATOR: &str = "wasmill:operator/operator@0.1.0";
 const OUR_PACKAGE: &str = "wasmill:operator/";
+const OUR_VERSION: &str = "0.1.0";
 
 /// Why a plugin was refused.
 #[derive(Debug, Error)]
@@ -34,6 +35,16 @@ pub enum LoadError {
     /// It imports or exports something else than the WIT says.
     #[error("it does not fit wasmill:operator@0.1.0: {0}")]
     Misfit(String),
+    /// It was built for another version of the interface.
+    #[error(
+        "it was built for version {version} of {interface}, but this wasmill has 0.1.0: build it with the SDK of this version"
+    )]
+    Version {
+        /// The interface.
+        interface: String,
+        /// The version that the component names.
+        version: String,
+    },
     /// It asks for what this version does not do, or contradicts itself.
     #[error("it {}", .0.join("; it "))]
     Refused(Vec<String>),
@@ -152,6 +163,7 @@ impl Plugin for WasmPlugin {
 fn check_imports(engine: &Engine, component: &Component) -> Result<(), LoadError> {
     let mut refusals = Vec::new();
     let ty = component.component_type();
+    check_versions(ty.imports(&engine.engine).chain(ty.exports(&engine.engine)).map(|(name, _)| name))?;
     for (name, item) in ty.imports(&engine.engine) {
         let Some(short) = name.strip_prefix(OUR_PACKAGE) else {
             if !name.starts_with("wasi:") {
@@ -179,6 +191,20 @@ fn check_imports(engine: &Engine, component: &Component) -> Result<(), LoadError
         }
     }
     if refusals.is_empty() { Ok(()) } else { Err(LoadError::Refused(refusals)) }
+}
+
+/// Refuses a component that was built for another version of the package, before anything else is said about it.
+fn check_versions<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), LoadError> {
+    let other = names
+        .filter(|name| name.starts_with(OUR_PACKAGE))
+        .filter_map(|name| name.split_once('@'))
+        .find(|(_, version)| *version != OUR_VERSION);
+    match other {
+        Some((interface, version)) => {
+            Err(LoadError::Version { interface: interface.to_owned(), version: version.to_owned() })
+        }
+        None => Ok(()),
+    }
 }
 
 fn find_exports(component: &Component) -> Result<Exports, LoadError> {

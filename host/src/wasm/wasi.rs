@@ -11,12 +11,17 @@ use std::{
     time::Duration,
 };
 
+use wasmtime::{
+    StoreContextMut,
+    component::{Linker, Resource},
+};
 use wasmtime_wasi::{
     Deterministic, HostMonotonicClock, HostWallClock, WasiCtx, async_trait,
     cli::{IsTerminal, StdoutStream},
-    p2::{OutputStream, Pollable, StreamResult, pipe::MemoryOutputPipe},
+    p2::{DynPollable, OutputStream, Pollable, StreamResult, pipe::MemoryOutputPipe},
 };
 
+use super::instance::Host;
 use crate::operator::TaskInfo;
 
 /// What a guest prints between two calls and is not logged is bounded by this many bytes.
@@ -61,6 +66,8 @@ impl Printed {
     /// The lines, and what follows the last line feed if `all`.
     pub(super) fn take_lines(&self, all: bool) -> Vec<String> {
         let mut bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A line that fills all the room is cut: nothing more would fit.
+        let all = all || bytes.len() >= PRINTED_BYTES_MAX;
         let end = if all { bytes.len() } else { bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1) };
         if end == 0 {
             return Vec::new();
@@ -109,6 +116,25 @@ impl OutputStream for Printed {
 #[async_trait]
 impl Pollable for Printed {
     async fn ready(&mut self) {}
+}
+
+/// What a guest is told that wants to wait. A trap, because a time budget interrupts guests only while they run.
+#[derive(Debug, thiserror::Error)]
+#[error("the operator asked WASI to wait, and operators may not sleep")]
+pub(super) struct Sleeps;
+
+/// Waiting is the one thing in WASI that could hold a task up for as long as a guest likes.
+pub(super) fn forbid_sleeping(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    type Refused = wasmtime::Result<(Resource<DynPollable>,)>;
+    linker.allow_shadowing(true);
+    let mut clock = linker.instance("wasi:clocks/monotonic-clock@0.2.12")?;
+    for name in ["subscribe-duration", "subscribe-instant"] {
+        clock.func_wrap(name, |_: StoreContextMut<'_, Host>, (_,): (u64,)| -> Refused {
+            Err(wasmtime::Error::new(Sleeps))
+        })?;
+    }
+    linker.allow_shadowing(false);
+    Ok(())
 }
 
 /// The context of an instance for `task`.

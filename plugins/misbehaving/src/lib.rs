@@ -44,6 +44,8 @@ enum Mode {
     Allocate,
     /// Works for `milliseconds`, then returns well.
     Slow,
+    /// Asks the system to wait for an hour.
+    Sleep,
     /// Writes 100,000 log lines, then returns well.
     Log,
     /// Emits until the host refuses.
@@ -115,6 +117,7 @@ impl Misbehaving {
             Mode::Recurse => deeds::recurse(),
             Mode::Allocate => deeds::allocate(),
             Mode::Slow => deeds::work(self.config.milliseconds),
+            Mode::Sleep => std::thread::sleep(std::time::Duration::from_secs(3600)),
             Mode::Log => (0..100_000).for_each(|line| warn!(ctx, "line {line} of a flood")),
             Mode::Emit => deeds::emit()?,
             Mode::LieEnds => deeds::lie_about_ends()?,

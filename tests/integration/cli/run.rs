@@ -120,6 +120,18 @@ fn the_report_says_what_happened() {
 }
 
 #[test]
+fn a_job_that_fails_in_open_has_a_report_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("report.json").display().to_string();
+    let mode = "operator.count.config.mode=open-panic";
+    let said = say(&["run", "plugins/misbehaving/job.toml", "--set", mode, "--report", &path]);
+    said.expect(1);
+    let report: Value = serde_json::from_slice(&std::fs::read(&path).expect("a report")).expect("JSON");
+    assert_eq!(report["outcome"], "failed");
+    assert!(report["fault"].as_str().is_some_and(|fault| fault.contains("(in open)")), "{report}");
+}
+
+#[test]
 fn the_report_of_a_failed_job_says_why() {
     let folder = folder();
     let path = folder.path().join("report.json").display().to_string();

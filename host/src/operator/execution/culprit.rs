@@ -51,7 +51,7 @@ impl Execution {
     fn faults(&mut self, export: Export, part: &Batch, time: CallTime) -> Result<bool, Fault> {
         let faults = self.call(export, part, time).is_err();
         // What the instance remembers of this call was never applied.
-        self.replace_instance()?;
+        self.replace_instance(time)?;
         Ok(faults)
     }
 }

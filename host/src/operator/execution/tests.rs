@@ -158,7 +158,7 @@ impl CountingInstance {
 }
 
 impl Instance for CountingInstance {
-    fn open(&mut self, _: &str, _: &TaskInfo, exchange: &mut Box<Exchange>) -> Result<(), Fault> {
+    fn open(&mut self, _: &str, _: &TaskInfo, _: CallTime, exchange: &mut Box<Exchange>) -> Result<(), Fault> {
         assert!(exchange.emit(0, &[0], &[1], &[1], &[]).is_err(), "open may not emit");
         Ok(())
     }
@@ -249,6 +249,7 @@ fn execution(plugin: Counting, policy: FaultPolicy, records: usize, faults_per_m
         keys_wanted: true,
         key_schema: Some(Schema::u64()),
         counters: Arc::new(OperatorCounters::default()),
+        time: TIME,
         log: Box::new(|_, _, _| {}),
     };
     Execution::new(setup).expect("it opens")
