@@ -339,7 +339,9 @@ impl KeyTable {
     /// Lowers the number of slots to about `slots_max`, but not below what a batch needs. All slots are released with the next delivery.
     pub fn lower_slots(&mut self, slots_max: usize) {
         let used = self.slots.iter().enumerate().filter(|(_, slot)| slot.entry != NOWHERE).map(|(slot, _)| slot as u32);
-        let released: Vec<u32> = used.collect();
+        // What was to be released before is still to be released.
+        let mut released = self.released.clone();
+        released.extend(used);
         self.forget_slots();
         self.released = released;
         self.ring = slots_max.max(2 * self.batch_max).next_power_of_two();
