@@ -10,6 +10,9 @@
 //!   is bounded because the guest keeps decoded values by slot; a key whose slot was given away is admitted anew when it comes again. Whether an entry is resident mostly
 //!   follows from the age of its admission alone, without looking at the ring.
 //!
+//! Where most records are admitted although there are many slots, keeping decoded values is in vain, and few slots are better: the guest's arrays then stay in its nearest
+//! caches. So their number follows the share of records that were admitted, with another try of many now and then.
+//!
 //! Invariants: a slot that a batch uses keeps its key until that batch has ended, because a key counts as resident only while its slot is further from being given
 //! away than a batch can admit keys, and that is decided by the admissions at the batch's beginning; an entry in which all states are absent lives no longer than
 //! its slot.
@@ -25,6 +28,13 @@ use crate::stream::{BytesColumn, KeyHash, Keys, hash_key};
 
 /// How many slots a guest is given at most when its memory allows.
 pub const SLOTS_DEFAULT: usize = 1 << 17;
+
+/// How many there are when most records are admitted anyway: what a guest keeps for them fits the second-level cache.
+const SLOTS_FEW: usize = 1 << 14;
+/// After so many records it is looked at how many were admitted. Many times as many as there are slots, so that they were all in use for most of the time.
+const WINDOW_RECORDS: usize = 1 << 20;
+/// After so many windows with few slots, many are tried again: other keys may come by now.
+const WINDOWS_WITH_FEW: u32 = 64;
 
 /// Records whose look-ups overlap.
 const BLOCK: usize = 64;
@@ -139,6 +149,9 @@ pub struct KeyTable {
     slots: Vec<Slot>,
     /// The number of slots there may be, a power of two.
     ring: usize,
+    /// The number of them when decoded values are worth keeping.
+    ring_max: usize,
+    window: Window,
     /// How many keys a batch may admit at most.
     batch_max: usize,
     /// The next admission; wraps.
@@ -150,6 +163,21 @@ pub struct KeyTable {
     walking: bool,
     /// From this size on, look-ups prefetch.
     prefetch_bytes_min: usize,
+}
+
+/// The records since it was last looked at how many were admitted.
+struct Window {
+    length: usize,
+    records: usize,
+    /// The next admission when it began.
+    admissions: u32,
+    /// Windows since there are few slots.
+    with_few: u32,
+}
+
+/// The number of slots for about `slots_max` of them: at least two batches.
+fn ring_for(slots_max: usize, batch_max: usize) -> usize {
+    slots_max.max(2 * batch_max).next_power_of_two()
 }
 
 #[inline]
@@ -174,7 +202,9 @@ impl KeyTable {
             shift: 26,
             len: 0,
             slots: Vec::new(),
-            ring: slots_max.max(2 * batch_max).next_power_of_two(),
+            ring: ring_for(slots_max, batch_max),
+            ring_max: ring_for(slots_max, batch_max),
+            window: Window { length: WINDOW_RECORDS, records: 0, admissions: 0, with_few: 0 },
             batch_max,
             admissions: 0,
             admissions_at_start: 0,
@@ -338,13 +368,42 @@ impl KeyTable {
 
     /// Lowers the number of slots to about `slots_max`, but not below what a batch needs. All slots are released with the next delivery.
     pub fn lower_slots(&mut self, slots_max: usize) {
+        self.ring_max = ring_for(slots_max, self.batch_max);
+        self.set_ring(self.ring.min(self.ring_max));
+    }
+
+    /// Changes the number of slots. All that are in use are released with the next delivery.
+    fn set_ring(&mut self, ring: usize) {
         let used = self.slots.iter().enumerate().filter(|(_, slot)| slot.entry != NOWHERE).map(|(slot, _)| slot as u32);
         // What was to be released before is still to be released.
         let mut released = self.released.clone();
         released.extend(used);
         self.forget_slots();
         self.released = released;
-        self.ring = slots_max.max(2 * self.batch_max).next_power_of_two();
+        self.ring = ring;
+    }
+
+    /// Chooses between many and few slots by how many records of the last ones were admitted.
+    fn adapt_slots(&mut self, records: usize) {
+        self.window.records += records;
+        if self.window.records < self.window.length {
+            return;
+        }
+        let admitted = self.admissions.wrapping_sub(self.window.admissions) as usize;
+        let in_vain = 5 * admitted > 3 * self.window.records;
+        (self.window.records, self.window.admissions) = (0, self.admissions);
+        let few = ring_for(SLOTS_FEW, self.batch_max);
+        if self.ring > few {
+            if in_vain {
+                self.window.with_few = 0;
+                self.set_ring(few);
+            }
+        } else if self.ring < self.ring_max {
+            self.window.with_few += 1;
+            if !in_vain || self.window.with_few >= WINDOWS_WITH_FEW {
+                self.set_ring(self.ring_max);
+            }
+        }
     }
 
     /// How many slots there may be.
@@ -359,6 +418,7 @@ impl KeyTable {
 
     fn begin(&mut self, records: usize, delivery: &mut Delivery) {
         assert!(records <= self.batch_max, "a batch has no more records than the table was made for");
+        self.adapt_slots(records);
         self.admissions_at_start = self.admissions;
         self.reserve(records);
         delivery.released.append(&mut self.released);

@@ -68,11 +68,13 @@ fn key(number: u16) -> Vec<u8> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
-    fn the_table_agrees_with_a_map_and_its_guest(steps in steps(), slots_max in 1_usize..300, prefetch in any::<bool>()) {
+    fn the_table_agrees_with_a_map_and_its_guest(steps in steps(), slots_max in 1_usize..300, prefetch in any::<bool>(), window in 1_usize..2000) {
         let mut table = KeyTable::new(states(), slots_max, 120);
         if prefetch {
             table.prefetch_bytes_min = 0;
         }
+        table.window.length = window;
+        table.ring_max = 2 * table.ring;
         let mut delivery = Delivery::default();
         let mut guest = Guest::default();
         let mut model: BTreeMap<Vec<u8>, [Option<Vec<u8>>; 2]> = BTreeMap::new();
@@ -166,4 +168,27 @@ fn an_entry_costs_at_most_forty_bytes_beyond_key_and_value() {
     }
     let overhead = table.bytes() as f64 / count as f64 - 16.0;
     assert!(overhead <= 40.0, "{overhead} bytes");
+}
+
+/// The number of slots after `records` records of `keys` keys in turn.
+fn slots_after(table: &mut KeyTable, records: u64, keys: u64) -> usize {
+    let mut delivery = Delivery::default();
+    for first in (0..records).step_by(1000) {
+        table.resolve(
+            &Keys::hashed((first..first + 1000).map(|record| (record % keys).to_le_bytes()).collect()),
+            &mut delivery,
+        );
+        for slot in &delivery.slots {
+            table.set_value(*slot, 0, 1, &[7]).unwrap();
+        }
+    }
+    table.slots_max()
+}
+
+#[test]
+fn the_number_of_slots_follows_what_is_worth_keeping() {
+    let mut table = KeyTable::new(states(), SLOTS_DEFAULT, 1000);
+    assert_eq!(slots_after(&mut table, 2_200_000, 100_000), SLOTS_DEFAULT, "all keys have a slot");
+    assert_eq!(slots_after(&mut table, 2_200_000, 300_000), SLOTS_FEW, "no key has a slot when it comes again");
+    assert_eq!(slots_after(&mut table, 2_200_000, 10_000), SLOTS_DEFAULT, "few keys come now");
 }
