@@ -9,6 +9,8 @@
 //!
 //! Blocks that are freed go to a list for their size and are used again for it. An entry with an 8-byte key and a 12-byte value takes 32 bytes.
 
+use memmap2::MmapMut;
+
 use super::memory_advice::{advise_huge_pages, prefetch};
 
 /// Values longer than this live outside of their entry.
@@ -33,7 +35,8 @@ pub(super) type EntryRef = u32;
 /// All entries of a table.
 pub(super) struct Arena {
     states: usize,
-    chunks: Vec<Box<[u8]>>,
+    /// Mapped, so that they begin at a page and no entry of 32 bytes straddles two cache lines.
+    chunks: Vec<MmapMut>,
     /// First unit that was never used.
     next: u32,
     /// Freed blocks, by size in units.
@@ -124,12 +127,12 @@ impl Arena {
     fn make_room(&mut self, chunk: usize, end: usize) {
         if self.chunks.len() <= chunk {
             let bytes = if chunk == 0 { FIRST_CHUNK_BYTES } else { CHUNK_BYTES };
-            let memory = vec![0; bytes].into_boxed_slice();
-            advise_huge_pages(&memory);
+            let memory = map(bytes);
+            advise_huge_pages(&memory[..]);
             self.chunks.push(memory);
         } else if self.chunks[chunk].len() < end {
-            let mut memory = vec![0; CHUNK_BYTES].into_boxed_slice();
-            advise_huge_pages(&memory);
+            let mut memory = map(CHUNK_BYTES);
+            advise_huge_pages(&memory[..]);
             memory[..self.chunks[chunk].len()].copy_from_slice(&self.chunks[chunk]);
             self.chunks[chunk] = memory;
         }
@@ -348,6 +351,10 @@ fn short_word(bytes: &[u8]) -> u64 {
         [a, b, c] => u64::from(u32::from_le_bytes([a, b, c, 0])),
         _ => 0,
     }
+}
+
+fn map(bytes: usize) -> MmapMut {
+    MmapMut::map_anon(bytes).expect("the system gives memory, as for any other allocation")
 }
 
 #[inline]
