@@ -3,8 +3,10 @@
 //! The table is the `memory` backend: everything in RAM, nothing behind it. This room never reads a clock and knows neither wasm nor channels.
 
 mod arena;
+mod delivery;
 mod memory_advice;
 mod table;
 
 pub use arena::VALUE_INLINE_BYTES_MAX;
-pub use table::{Delivery, KeyTable, SLOTS_DEFAULT, SlotError, StoredColumn, StoredValue};
+pub use delivery::{Delivery, StoredColumn, StoredValue};
+pub use table::{KeyTable, SLOTS_DEFAULT, SlotError};

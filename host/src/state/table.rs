@@ -22,9 +22,10 @@
 
 use super::{
     arena::{Arena, EntryRef},
+    delivery::{Delivery, StoredColumn, StoredValue},
     memory_advice::{advise_huge_pages, prefetch},
 };
-use crate::stream::{BytesColumn, KeyHash, Keys, hash_key};
+use crate::stream::{KeyHash, Keys, hash_key};
 
 /// How many slots a guest is given at most when its memory allows.
 pub const SLOTS_DEFAULT: usize = 1 << 17;
@@ -43,77 +44,6 @@ const PREFETCH_BYTES_MIN: usize = 512 << 10;
 const NOWHERE: EntryRef = 0;
 /// The multiplier of Fibonacci hashing (Knuth, TAOCP 3, 6.4): 2^64 divided by the golden ratio.
 const REMIX: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// What the table must know of a point state.
-#[derive(Clone, Copy, Debug)]
-pub struct StoredValue {
-    /// The current schema version.
-    pub version: u16,
-    /// Whether it is delivered with fresh slots.
-    pub prefetch: bool,
-    /// Whether the end of the input visits keys that have it.
-    pub on_end: bool,
-}
-
-/// Values as they are stored. `versions` is empty when all are present in the current version, else has one entry each, 0 for "absent".
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StoredColumn {
-    /// The bytes.
-    pub values: BytesColumn,
-    /// The schema versions.
-    pub versions: Vec<u16>,
-}
-
-impl StoredColumn {
-    #[inline]
-    fn push(&mut self, version: u16, value: &[u8], current: u16) {
-        if version != current || !self.versions.is_empty() {
-            self.versions.resize(self.values.len(), current);
-            self.versions.push(version);
-        }
-        self.values.push(value);
-    }
-
-    /// Version and bytes of value `index`, given the current version.
-    #[inline]
-    pub fn get(&self, index: usize, current: u16) -> (u16, &[u8]) {
-        (self.versions.get(index).copied().unwrap_or(current), self.values.get(index))
-    }
-
-    /// Removes all values and keeps the memory.
-    pub fn clear(&mut self) {
-        self.values.clear();
-        self.versions.clear();
-    }
-}
-
-/// What a guest must be told before it processes a batch, and the slot of each record. Its buffers are meant to be used again.
-#[derive(Debug, Default)]
-pub struct Delivery {
-    /// Slots that stand for nothing any more; to be applied first.
-    pub released: Vec<u32>,
-    /// Slots that stand for a new key.
-    pub fresh: Vec<u32>,
-    /// Their keys.
-    pub fresh_keys: BytesColumn,
-    /// For each prefetched state, its number and its values for the fresh slots.
-    pub prefetched: Vec<(u32, StoredColumn)>,
-    /// The slot of each record.
-    pub slots: Vec<u32>,
-}
-
-impl Delivery {
-    /// Removes everything and keeps the memory.
-    pub fn clear(&mut self) {
-        self.released.clear();
-        self.fresh.clear();
-        self.fresh_keys.clear();
-        for (_, column) in &mut self.prefetched {
-            column.clear();
-        }
-        self.slots.clear();
-    }
-}
 
 /// A slot that stands for no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

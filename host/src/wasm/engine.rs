@@ -36,7 +36,7 @@ impl Engine {
         config.epoch_interruption(true);
         config.wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Enable);
         if std::env::var_os("WASMILL_PERF_MAP").is_some() {
-            // For `perf`: names of compiled guest functions in /tmp/perf-PID.map.
+            // For `perf`: names of compiled guest functions where `perf` looks for them.
             config.profiler(wasmtime::ProfilingStrategy::PerfMap);
         }
         let failed = |error: wasmtime::Error| EngineError(format!("{error:#}"));
