@@ -97,7 +97,8 @@ impl Input {
 pub struct Outlet {
     send: Sender<Element>,
     receiver: Unparker,
-    /// What did not fit yet. Bounded by what one call of an operator may emit, because a task with pending elements takes no input.
+    /// What did not fit yet. A task with pending elements takes no input, so this is at most what one input batch gives: each call of an operator is bounded, but a
+    /// chain of operators that multiply records makes many calls for one batch.
     pending: VecDeque<Element>,
 }
 

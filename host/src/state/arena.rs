@@ -26,7 +26,7 @@ const NO_KEY: u16 = u16::MAX;
 /// 32 MiB: mostly whole huge pages; untouched parts cost nothing.
 const CHUNK_UNITS_LOG2: u32 = 21;
 const CHUNK_BYTES: usize = UNIT << CHUNK_UNITS_LOG2;
-/// The first chunk is smaller, so that a small job's memory stays small even where the allocator touches it.
+/// The first chunk is smaller: below the size that is backed by huge pages, so that a small job's memory stays small.
 const FIRST_CHUNK_BYTES: usize = 1 << 20;
 
 /// Where an entry is: its number of units from the beginning. 0 is nowhere.
