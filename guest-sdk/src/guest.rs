@@ -161,7 +161,7 @@ impl<C: Component> exported::Guest for C {
         exported::Descriptor {
             name,
             version,
-            inputs: vec![exported::InputDescriptor { name: "in".to_owned(), key, value: input }],
+            inputs: vec![exported::InputDescriptor { name: "in".to_owned(), key, value: input, broadcast: false }],
             outputs: vec![exported::OutputDescriptor { name: "out".to_owned(), keying, value: output }],
             states: states.collect(),
             hooks: exported::Hooks::empty(),

@@ -198,7 +198,12 @@ fn descriptor() -> Descriptor {
     Descriptor {
         name: "test".to_owned(),
         version: "1".to_owned(),
-        inputs: vec![InputDescriptor { name: "in".to_owned(), key: Some(Schema::u64()), value: Schema::u64() }],
+        inputs: vec![InputDescriptor {
+            name: "in".to_owned(),
+            key: Some(Schema::u64()),
+            value: Schema::u64(),
+            broadcast: false,
+        }],
         outputs: vec![output("out")],
         states: vec![state("count", StateKind::Value)],
         hooks: Hooks::default(),

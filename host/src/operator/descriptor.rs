@@ -13,6 +13,8 @@ pub struct InputDescriptor {
     pub key: Option<Schema>,
     /// Schema of the values.
     pub value: Schema,
+    /// Every task gets every record.
+    pub broadcast: bool,
 }
 
 /// What becomes of the key.

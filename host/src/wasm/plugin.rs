@@ -234,6 +234,7 @@ fn descriptor(described: wit::Descriptor) -> Result<Descriptor, String> {
         Ok(InputDescriptor {
             key: input.key.as_deref().map(|key| schema(format!("the key of input {name}"), key)).transpose()?,
             value: schema(format!("input {name}"), &input.value)?,
+            broadcast: input.broadcast,
             name: input.name,
         })
     });

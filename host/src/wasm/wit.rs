@@ -239,6 +239,7 @@ pub(super) struct InputDescriptor {
     pub(super) name: String,
     pub(super) key: Option<String>,
     pub(super) value: String,
+    pub(super) broadcast: bool,
 }
 
 #[derive(ComponentType, Lift)]

@@ -31,7 +31,7 @@ fn descriptor(name: &str) -> Descriptor {
     Descriptor {
         name: name.into(),
         version: "1".into(),
-        inputs: vec![InputDescriptor { name: "in".into(), key, value: input }],
+        inputs: vec![InputDescriptor { name: "in".into(), key, value: input, broadcast: false }],
         outputs: output
             .into_iter()
             .map(|(keying, value)| OutputDescriptor { name: "out".into(), keying, value })

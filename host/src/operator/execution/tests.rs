@@ -221,7 +221,12 @@ fn descriptor() -> Descriptor {
     Descriptor {
         name: "counting".into(),
         version: "1".into(),
-        inputs: vec![InputDescriptor { name: "in".into(), key: Some(Schema::u64()), value: Schema::u64() }],
+        inputs: vec![InputDescriptor {
+            name: "in".into(),
+            key: Some(Schema::u64()),
+            value: Schema::u64(),
+            broadcast: false,
+        }],
         outputs: vec![OutputDescriptor { name: "out".into(), keying: Keying::Keep, value: Schema::u64() }],
         states: vec![state],
         hooks: Hooks::default(),

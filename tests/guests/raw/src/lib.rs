@@ -111,7 +111,7 @@ impl Guest for Raw {
         Descriptor {
             name: "raw".to_owned(),
             version: "0.0.7".to_owned(),
-            inputs: vec![InputDescriptor { name: "in".to_owned(), key: Some(u64_document()), value: u64_document() }],
+            inputs: vec![InputDescriptor { name: "in".to_owned(), key: Some(u64_document()), value: u64_document(), broadcast: false }],
             outputs: vec![OutputDescriptor {
                 name: "out".to_owned(),
                 keying: Keying::Keep,

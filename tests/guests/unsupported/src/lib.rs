@@ -20,8 +20,8 @@ impl Guest for Unsupported {
         Descriptor {
             name: "unsupported".to_owned(),
             version: "0.1.0".to_owned(),
-            inputs: vec![InputDescriptor { name: "in".to_owned(), key: Some(bytes()), value: bytes() }],
-            outputs: vec![OutputDescriptor { name: "out".to_owned(), keying: Keying::Keep, value: bytes() }],
+            inputs: vec![InputDescriptor { name: "in".to_owned(), key: Some(bytes()), value: bytes(), broadcast: false }],
+            outputs: vec![OutputDescriptor { name: "out".to_owned(), keying: Keying::Keep, value: bytes(), broadcast: false }],
             states: Vec::new(),
             hooks: Hooks::empty(),
         }
