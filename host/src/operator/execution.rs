@@ -312,8 +312,9 @@ impl Execution {
         let (table, writes) = self.exchange.writes();
         for write in writes {
             let current = table.version(write.state).unwrap_or(1);
+            let prefetches = table.is_large();
             for (index, slot) in write.slots.iter().enumerate() {
-                if let Some(ahead) = write.slots.get(index + PREFETCH_AHEAD) {
+                if prefetches && let Some(ahead) = write.slots.get(index + PREFETCH_AHEAD) {
                     table.prefetch_slot(*ahead);
                 }
                 let version = if write.versions.is_empty() { current } else { write.versions[index] };

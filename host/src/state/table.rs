@@ -170,9 +170,10 @@ impl KeyTable {
         self.begin(keys.column.len(), delivery);
         let hashes = &keys.hashes[..];
         delivery.slots.reserve(hashes.len());
-        if self.arena.bytes() + self.buckets.len() * 8 < self.prefetch_bytes_min {
+        if !self.is_large() {
             for (index, hash) in hashes.iter().enumerate() {
-                let slot = self.slot_of_record(keys.column.get(index), *hash, NOWHERE, delivery);
+                let candidate = self.candidate(*hash);
+                let slot = self.slot_of_record(keys.column.get(index), *hash, candidate, delivery);
                 delivery.slots.push(slot);
             }
         } else {
@@ -233,6 +234,12 @@ impl KeyTable {
         let behind_start = slot.wrapping_sub(self.admissions_at_start) & mask;
         let given = self.admissions.wrapping_sub(self.admissions_at_start);
         (behind_start < given || behind_start as usize >= self.batch_max) && self.entry(slot).is_ok()
+    }
+
+    /// Whether prefetching is worth its while: the table does not lie in the second-level cache by itself.
+    #[inline]
+    pub fn is_large(&self) -> bool {
+        self.arena.bytes() + self.buckets.len() * 8 >= self.prefetch_bytes_min
     }
 
     /// Brings the entry of a slot nearer, if it stands for one.
