@@ -1,10 +1,10 @@
 //! Entries of the slot table: a key and its point states, packed into blocks of bump-allocated chunks.
 //!
 //! ```text
-//! entry: admission u32 | key length u16 | units u16 | key | (version u16, length u16) for each state | the values, end to end
+//! entry: admission u32 | key length u16 | flags and units u16 | key | (version u16, length u16) for each state | the values, end to end
 //! ```
 //!
-//! All little-endian. `units` is the block's size in units of 16 bytes. Version 0 is "absent". A value longer than [`VALUE_INLINE_BYTES_MAX`] has the length `0xffff`
+//! All little-endian. `units`, the lower 12 bits, is the block's size in units of 16 bytes; the two highest bits are the flags [`DIRTY`] and [`SPILLED`]. Version 0 is "absent". A value longer than [`VALUE_INLINE_BYTES_MAX`] has the length `0xffff`
 //! and leaves 4 bytes in the block: its place in `large`. This layout lives in memory only and is stored nowhere.
 //!
 //! Blocks that are freed go to a list for their size and are used again for it. An entry with an 8-byte key and a 12-byte value takes 32 bytes.
@@ -23,6 +23,12 @@ const LARGE: u16 = u16::MAX;
 const LARGE_BYTES: usize = 4;
 /// The key length of a block that was freed.
 const NO_KEY: u16 = u16::MAX;
+/// The part of a block's size.
+const UNITS: u16 = 0x0fff;
+/// The entry was written since it was made or loaded.
+pub(super) const DIRTY: u16 = 0x8000;
+/// What lies behind the table may hold an older version of the entry.
+pub(super) const SPILLED: u16 = 0x4000;
 /// 32 MiB: mostly whole huge pages; untouched parts cost nothing.
 const CHUNK_UNITS_LOG2: u32 = 21;
 const CHUNK_BYTES: usize = UNIT << CHUNK_UNITS_LOG2;
@@ -41,6 +47,7 @@ pub(super) struct Arena {
     next: u32,
     /// Freed blocks, by size in units.
     free: Vec<Vec<EntryRef>>,
+    free_units: usize,
     large: Vec<Box<[u8]>>,
     large_free: Vec<u32>,
     large_bytes: usize,
@@ -64,6 +71,7 @@ impl Arena {
             chunks: Vec::new(),
             next: 1,
             free: Vec::new(),
+            free_units: 0,
             large: Vec::new(),
             large_free: Vec::new(),
             large_bytes: 0,
@@ -71,8 +79,9 @@ impl Arena {
     }
 
     /// Bytes of memory in use by entries and by values outside of them.
+    #[inline]
     pub(super) fn bytes(&self) -> usize {
-        self.next as usize * UNIT + self.large_bytes
+        (self.next as usize - self.free_units) * UNIT + self.large_bytes
     }
 
     #[inline]
@@ -102,6 +111,7 @@ impl Arena {
     fn allocate(&mut self, bytes: usize) -> EntryRef {
         let units = bytes.div_ceil(UNIT);
         if let Some(entry) = self.free.get_mut(units).and_then(Vec::pop) {
+            self.free_units -= units;
             return entry;
         }
         let per_chunk = 1_u32 << CHUNK_UNITS_LOG2;
@@ -139,7 +149,7 @@ impl Arena {
     }
 
     fn release(&mut self, entry: EntryRef) {
-        let units = usize::from(u16_at(self.block_of(entry), 6));
+        let units = usize::from(u16_at(self.block_of(entry), 6) & UNITS);
         self.free_block(entry, units);
     }
 
@@ -148,6 +158,7 @@ impl Arena {
             self.free.resize_with(units + 1, Vec::new);
         }
         self.free[units].push(entry);
+        self.free_units += units;
     }
 
     /// A new entry in which all states are absent.
@@ -207,6 +218,24 @@ impl Arena {
         same.then(|| u32::from_le_bytes([head[0], head[1], head[2], head[3]]))
     }
 
+    /// The admission that an entry remembers.
+    #[inline]
+    pub(super) fn admission(&self, entry: EntryRef) -> u32 {
+        u32_at(self.block_of(entry), 0)
+    }
+
+    /// [`DIRTY`] and [`SPILLED`].
+    #[inline]
+    pub(super) fn flags(&self, entry: EntryRef) -> u16 {
+        u16_at(self.block_of(entry), 6) & !UNITS
+    }
+
+    pub(super) fn set_flags(&mut self, entry: EntryRef, flags: u16) {
+        let block = self.block_mut(entry);
+        let units = u16_at(block, 6) & UNITS;
+        block[6..8].copy_from_slice(&(units | flags).to_le_bytes());
+    }
+
     #[inline]
     pub(super) fn set_admission(&mut self, entry: EntryRef, admission: u32) {
         self.block_mut(entry)[0..4].copy_from_slice(&admission.to_le_bytes());
@@ -250,11 +279,13 @@ impl Arena {
             for before in 0..state {
                 start += stored_len(u16_at(block, cells + before * CELL + 2));
             }
-            let capacity = usize::from(u16_at(block, 6)) * UNIT;
+            let flags_and_units = u16_at(block, 6);
+            let capacity = usize::from(flags_and_units & UNITS) * UNIT;
             if value.len() == usize::from(len) || (state + 1 == states && start + value.len() <= capacity) {
                 block[cell..cell + 2].copy_from_slice(&version.to_le_bytes());
                 block[cell + 2..cell + 4].copy_from_slice(&(value.len() as u16).to_le_bytes());
                 copy_short(&mut block[start..start + value.len()], value);
+                block[6..8].copy_from_slice(&(flags_and_units | DIRTY).to_le_bytes());
                 return entry;
             }
         }
@@ -266,7 +297,8 @@ impl Arena {
         self.free_large(entry, state);
         let block = self.block_of(entry);
         let key_len = usize::from(u16_at(block, 4));
-        let old_units = u16_at(block, 6);
+        let flags = u16_at(block, 6) & !UNITS | DIRTY;
+        let mut units = u16_at(block, 6) & UNITS;
         let cells = HEADER + key_len;
         let mut image = block[..cells + self.states * CELL].to_vec();
         let mut start = image.len();
@@ -294,13 +326,14 @@ impl Arena {
             image[at..at + LARGE_BYTES].copy_from_slice(&large.to_le_bytes());
         }
         let mut target = entry;
-        if image.len() > usize::from(old_units) * UNIT {
+        if image.len() > usize::from(units) * UNIT {
             // An eighth more than needed: a value that grows byte by byte does not move at every write.
             let bytes = (image.len() + image.len() / 8).next_multiple_of(UNIT);
             target = self.allocate(bytes);
-            image[6..8].copy_from_slice(&((bytes / UNIT) as u16).to_le_bytes());
+            units = (bytes / UNIT) as u16;
             self.release(entry);
         }
+        image[6..8].copy_from_slice(&(flags | units).to_le_bytes());
         self.block_mut(target)[..image.len()].copy_from_slice(&image);
         target
     }
