@@ -31,7 +31,7 @@
 //!
 //! # Floors
 //!
-//! Imports point down only. Everything may import `stream` and `metrics`.
+//! Imports point down only. Everything may import `stream`, `metrics` and `background`.
 //!
 //! ```text
 //! 6  main, cli                              words typed by a person
@@ -39,7 +39,7 @@
 //! 4  wasm          runtime                  siblings: neither knows the other
 //! 3  operator      spec                     what an operator may touch | the file that a user writes
 //! 2  state         dataflow      connector  mechanisms: strangers to each other
-//! 1  stream        metrics                  the vocabulary | plain counters
+//! 1  stream        metrics       background the vocabulary | plain counters | work off the record path
 //! ```
 //!
 //! What is absent on purpose:
@@ -103,6 +103,7 @@
 //! assert!(error.to_string().starts_with("job.toml:2:1: unknown key `paralelism`"));
 //! ```
 
+pub mod background;
 pub mod cli;
 pub mod connector;
 pub mod dataflow;

@@ -9,7 +9,8 @@ use std::{
 use crate::harness::root;
 
 /// The rooms of the host, as in the floors in host/src/lib.rs. Imports point down, to a lower floor; everything may import the first one.
-const FLOORS: [(&str, u32); 11] = [
+const FLOORS: [(&str, u32); 12] = [
+    ("background", 1),
     ("stream", 1),
     ("metrics", 1),
     ("state", 2),

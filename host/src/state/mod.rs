@@ -1,12 +1,22 @@
-//! Keyed state: the slot table in which a task keeps the point states (value, reducing, aggregating) of its keys.
+//! Keyed state: the slot table in which a task keeps the point states (value, reducing, aggregating) of its keys, and the spill to which it evicts.
 //!
-//! The table is the `memory` backend: everything in RAM, nothing behind it. This room never reads a clock and knows neither wasm nor channels.
+//! The table is the `memory` backend: everything in RAM, nothing behind it. The spill holds what does not fit, on disk, for the life of the task only. This room never
+//! reads a clock and knows neither wasm nor channels.
 
 mod arena;
 mod delivery;
+mod expiry;
 mod memory_advice;
+mod spill;
+mod stored;
 mod table;
 
 pub use arena::VALUE_INLINE_BYTES_MAX;
 pub use delivery::{Delivery, StoredColumn, StoredValue};
+pub use expiry::{Expiry, ExpiryRules, is_expired};
+pub use spill::{Access, Found, Spill, SpillCounters, SpillError, SpillOptions, SpillProblem, SpillRange};
+pub use stored::{
+    KEY_BYTES_MAX, MAP_KEY_BYTES_MAX, NAMESPACE_BYTES_MAX, STORED_KEY_BYTES_MAX, StoredBytes, StoredError, StoredKey,
+    end_of_prefix, key_prefix, namespace_prefix, state_prefix,
+};
 pub use table::{KeyTable, SLOTS_DEFAULT, SlotError};
