@@ -9,7 +9,7 @@ use wasmill::{
     job::Loader,
     metrics::{CounterSet, OperatorCounters},
     operator::{CallTime, ExchangeLimits, Execution, ExecutionSetup, FaultPolicy, InstanceLimits, Plugin, TaskInfo},
-    state::{Delivery, KeyTable, SLOTS_DEFAULT, StoredValue},
+    state::{Behind, Delivery, KeyTable, SLOTS_DEFAULT, StoredValue},
     stream::{Batch, BatchLimits, BytesColumn, EventTime},
 };
 
@@ -55,6 +55,7 @@ fn execution(plugin: Arc<dyn Plugin>) -> Execution {
         key_schema: None,
         counters: Arc::new(OperatorCounters::default()),
         time: CallTime { now: EventTime(0), watermark: None },
+        spill: None,
         log: Box::new(|_, _, _| {}),
     };
     Execution::new(setup).expect("the operator opens")
@@ -63,13 +64,14 @@ fn execution(plugin: Arc<dyn Plugin>) -> Execution {
 /// The plain loop: the same look-ups, state as two numbers in the table, results as three numbers in a column.
 struct Native {
     table: KeyTable,
+    behind: Behind,
     delivery: Delivery,
 }
 
 impl Native {
     fn process(&mut self, batch: &Batch) -> BytesColumn {
         let keys = batch.keys.as_ref().expect("the generator's records have keys");
-        self.table.resolve(keys, &mut self.delivery);
+        self.table.resolve(keys, &mut self.behind, &mut self.delivery);
         let mut out = BytesColumn::with_capacity(batch.len(), batch.len() * 24);
         let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
         for (index, slot) in self.delivery.slots.iter().enumerate() {
@@ -102,7 +104,12 @@ fn keyed_sum(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(format!("keyed sum, {keys} keys"));
         group.throughput(Throughput::Elements(records as u64)).sample_size(20).measurement_time(Duration::from_secs(6));
         let mut native = Native {
-            table: KeyTable::new(vec![StoredValue { version: 1, prefetch: false, on_end: false }], SLOTS_DEFAULT, 1024),
+            table: KeyTable::new(
+                vec![StoredValue { number: 0, version: 1, prefetch: false, on_end: false, expires: false }],
+                SLOTS_DEFAULT,
+                1024,
+            ),
+            behind: Behind::nothing(),
             delivery: Delivery::default(),
         };
         group.bench_function(BenchmarkId::from_parameter("native loop"), |bencher| {

@@ -47,7 +47,8 @@ fn to_json(plugin: &WasmPlugin, refusals: &[String]) -> Value {
         })).collect::<Vec<_>>(),
         "states": descriptor.states.iter().map(|state| json!({
             "name": state.name, "kind": state.kind.to_string(), "version": state.version, "schema": schema(&state.schema),
-            "migrates_from": state.migrates_from, "on_end": state.on_end, "prefetch": state.prefetch, "ttl_ms": state.ttl_ms,
+            "migrates_from": state.migrates_from, "on_end": state.on_end, "prefetch": state.prefetch, "ttl_ms": state.ttl.map(|ttl| ttl.ms),
+            "map_key": state.map_key.as_ref().map(schema),
         })).collect::<Vec<_>>(),
         "imports": plugin.imports(),
         "exports": plugin.exports(),

@@ -10,6 +10,7 @@ use super::{
     prepare::PreparedJob,
 };
 use crate::{
+    background::Background,
     connector::TaskContext,
     dataflow::{Partitioning, Router},
     metrics::OperatorCounters,
@@ -17,7 +18,8 @@ use crate::{
         CallTime, ExchangeLimits, Execution, ExecutionSetup, FaultPolicy, InstanceLimits, LogLevel, Plugin, TaskInfo,
     },
     runtime::{Clock, Control, Edge, Input, Node, NodeKind, Outlet, Target, Task, TaskHead, channel, parker},
-    spec::OnError,
+    spec::{OnError, StateBackend},
+    state::{SpillOptions, SpillSetup},
     stream::{key_groups_of_task, schema::Schema},
 };
 
@@ -40,10 +42,14 @@ struct Place {
     edge: Option<usize>,
 }
 
+/// Makes the place where a task's work off the record path runs, given a name for it.
+pub(super) type MakeBackground = fn(String) -> Arc<dyn Background>;
+
 struct Assembler<'a> {
     job: &'a PreparedJob,
     clock: Arc<dyn Clock>,
     control: Arc<Control>,
+    background: MakeBackground,
     parkers: HashMap<(Place, u32), (Option<Parker>, Unparker)>,
     inputs: HashMap<(Place, u32), Vec<Input>>,
     outlets: HashMap<(usize, u32), Vec<Outlet>>,
@@ -51,11 +57,17 @@ struct Assembler<'a> {
 }
 
 /// Makes all tasks of a job. Instances are made and opened here, files are opened.
-pub(super) fn assemble(job: &PreparedJob, clock: Arc<dyn Clock>, control: Arc<Control>) -> Result<Assembled, JobError> {
+pub(super) fn assemble(
+    job: &PreparedJob,
+    clock: Arc<dyn Clock>,
+    control: Arc<Control>,
+    background: MakeBackground,
+) -> Result<Assembled, JobError> {
     let mut assembler = Assembler {
         job,
         clock,
         control,
+        background,
         parkers: HashMap::new(),
         inputs: HashMap::new(),
         outlets: HashMap::new(),
@@ -265,8 +277,34 @@ impl Assembler<'_> {
             counters: Arc::clone(counters),
             time: CallTime { now: self.clock.now(), watermark: None },
             log,
+            spill: self.spill(&planned.id, task),
         })
         .map_err(JobError::Fault)
+    }
+
+    /// Where a task of this operator keeps state that does not fit its share of the memory.
+    fn spill(&self, operator: &str, task: u32) -> Option<(SpillSetup, usize)> {
+        let spec = &self.job.spec;
+        if spec.state.backend == StateBackend::Memory {
+            return None;
+        }
+        let setup = SpillSetup {
+            directory: spec.state.directory.join(&spec.name).join(format!("{operator}-{task}")),
+            options: SpillOptions::default(),
+            background: (self.background)(format!("{operator}/{task} spill")),
+        };
+        let share = spec.state.cache / self.stateful_tasks().max(1);
+        Some((setup, usize::try_from(share).unwrap_or(usize::MAX)))
+    }
+
+    /// How many tasks have keyed state.
+    fn stateful_tasks(&self) -> u64 {
+        let stateful = |role: Role| match role {
+            Role::Operator(index) => self.job.plugins[index].plugin.descriptor().has_keyed_state(),
+            _ => false,
+        };
+        let tasks = self.plan().vertices.iter().filter(|vertex| stateful(vertex.role));
+        tasks.map(|vertex| u64::from(vertex.parallelism)).sum()
     }
 
     fn writer(

@@ -14,6 +14,7 @@ use super::{
     timeline::Timeline,
 };
 use crate::{
+    background::{Inline, Threads},
     metrics::OperatorCounters,
     runtime::{Clock, Control, ManualClock, SystemClock, run_on_threads, run_seeded},
     stream::Fault,
@@ -71,7 +72,7 @@ impl PreparedJob {
         let (counters, result) = match executor {
             Executor::Threads => {
                 let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-                match assemble(&self, clock, Arc::clone(&control)) {
+                match assemble(&self, clock, Arc::clone(&control), |name| Arc::new(Threads::new(name))) {
                     Ok(Assembled { tasks, wake_all, counters }) => {
                         let result = run_on_threads(tasks, &wake_all, &control, || {
                             timeline.sample(start.elapsed(), || taken(&counters));
@@ -84,7 +85,9 @@ impl PreparedJob {
             }
             Executor::Seeded(seed) => {
                 let clock = Arc::new(ManualClock::default());
-                match assemble(&self, Arc::clone(&clock) as Arc<dyn Clock>, Arc::clone(&control)) {
+                match assemble(&self, Arc::clone(&clock) as Arc<dyn Clock>, Arc::clone(&control), |_| {
+                    Arc::new(Inline::at_once())
+                }) {
                     Ok(Assembled { tasks, counters, .. }) => {
                         let tasks = tasks.into_iter().map(|(task, _)| task).collect();
                         (counters, run_seeded(tasks, seed, &clock, &control))

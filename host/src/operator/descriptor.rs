@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::stream::schema::Schema;
+use crate::{state::Ttl, stream::schema::Schema};
 
 /// Records of an input.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +60,18 @@ pub enum StateKind {
     Broadcast,
 }
 
+impl StateKind {
+    /// It belongs to a key, not to a task.
+    pub fn is_keyed(self) -> bool {
+        self.is_point() || matches!(self, Self::KeyedList | Self::KeyedMap)
+    }
+
+    /// One value per key.
+    pub fn is_point(self) -> bool {
+        matches!(self, Self::Value | Self::Reducing | Self::Aggregating)
+    }
+}
+
 impl fmt::Display for StateKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -88,8 +100,10 @@ pub struct StateDescriptor {
     pub schema: Schema,
     /// Former versions that the plugin can migrate.
     pub migrates_from: Vec<u16>,
-    /// Time to live in milliseconds, if it has one.
-    pub ttl_ms: Option<u64>,
+    /// Schema of the map key, for maps.
+    pub map_key: Option<Schema>,
+    /// Time to live, if it has one.
+    pub ttl: Option<Ttl>,
     /// Delivered with the keys of a batch.
     pub prefetch: bool,
     /// The end of the input visits every key that has it.
@@ -143,11 +157,8 @@ impl Descriptor {
             unsupported(format!("side outputs ({})", names.join(", ")));
         }
         for state in &self.states {
-            if !matches!(state.kind, StateKind::Value | StateKind::Reducing) {
+            if matches!(state.kind, StateKind::OperatorList | StateKind::OperatorUnion | StateKind::Broadcast) {
                 unsupported(format!("{} state ({})", state.kind, state.name));
-            }
-            if state.ttl_ms.is_some() {
-                unsupported(format!("a time to live (state {})", state.name));
             }
         }
         for (asked, hook) in [
@@ -163,6 +174,17 @@ impl Descriptor {
             refusals.push(format!("declares {} states, more than {STATES_MAX}", self.states.len()));
         }
         for (index, state) in self.states.iter().enumerate() {
+            let name = &state.name;
+            if state.prefetch && !state.kind.is_point() {
+                refusals.push(format!("asks for state {name} to be prefetched, which a {} state can't be", state.kind));
+            }
+            if (state.kind == StateKind::KeyedMap) != state.map_key.is_some() {
+                let what = if state.map_key.is_some() { "with" } else { "without" };
+                refusals.push(format!("declares {} state {name} {what} a schema of its map keys", state.kind));
+            }
+            if state.ttl.is_some_and(|ttl| ttl.ms == 0) {
+                refusals.push(format!("declares state {name} with a time to live of 0"));
+            }
             if state.version == 0 {
                 refusals.push(format!("declares state {} with schema version 0; versions begin at 1", state.name));
             }
@@ -170,10 +192,15 @@ impl Descriptor {
                 refusals.push(format!("declares two states named {}", state.name));
             }
         }
-        if !self.states.is_empty() && self.inputs.iter().all(|input| input.key.is_none()) {
+        if self.has_keyed_state() && self.inputs.iter().all(|input| input.key.is_none()) {
             refusals.push("declares keyed state, but its input has no key".into());
         }
         refusals
+    }
+
+    /// Whether it has state that belongs to keys.
+    pub fn has_keyed_state(&self) -> bool {
+        self.states.iter().any(|state| state.kind.is_keyed())
     }
 
     /// Whether the end of the input has anything to visit.

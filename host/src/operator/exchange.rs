@@ -6,13 +6,17 @@
 
 use std::collections::HashMap;
 
+mod cells;
+
+pub use cells::{CellColumns, Strings};
+
 use super::{
-    stage_error::{StageError, no_state, quiet, shortened, too_large, unknown_slot},
+    stage_error::{StageError, quiet, shortened, too_large, unknown_slot},
     staged::{StagedOutput, StagedWrites},
 };
 use crate::{
     metrics::CounterSet,
-    state::{KeyTable, StoredColumn},
+    state::{KeyedState, StateSetup, StoredColumn},
     stream::{BytesColumn, Fault},
 };
 
@@ -80,7 +84,7 @@ type LogSink = Box<dyn FnMut(LogLevel, &str, &str) + Send>;
 
 /// What a call may touch.
 pub struct Exchange {
-    pub(super) table: KeyTable,
+    pub(super) state: KeyedState,
     pub(super) phase: Phase,
     /// The input's records have event times, which emitted records may inherit.
     pub(super) input_has_times: bool,
@@ -105,14 +109,14 @@ pub struct Exchange {
 impl Exchange {
     /// An exchange with nothing staged.
     pub fn new(
-        table: KeyTable,
+        state: KeyedState,
         rules: Vec<OutputRule>,
         limits: ExchangeLimits,
         metrics: CounterSet,
         log: LogSink,
     ) -> Box<Self> {
         Box::new(Self {
-            table,
+            state,
             phase: Phase::Quiet,
             input_has_times: false,
             outputs: Vec::new(),
@@ -134,7 +138,13 @@ impl Exchange {
     /// An exchange for an instance that is being described: it may do nothing but log.
     pub fn idle() -> Box<Self> {
         Self::new(
-            KeyTable::new(Vec::new(), 1, 1),
+            KeyedState::new(StateSetup {
+                states: Vec::new(),
+                slots_max: 1,
+                batch_records: 1,
+                max_parallelism: 1,
+                spill: None,
+            }),
             Vec::new(),
             ExchangeLimits::default(),
             CounterSet::default(),
@@ -155,6 +165,7 @@ impl Exchange {
 
     /// Drops everything staged.
     pub(super) fn discard(&mut self) {
+        self.state.roll_back();
         self.phase = Phase::Quiet;
         self.outputs.clear();
         for write in &mut self.writes[..self.writes_used] {
@@ -175,8 +186,8 @@ impl Exchange {
     }
 
     /// The staged writes, and the table to which they belong.
-    pub(super) fn writes(&mut self) -> (&mut KeyTable, &[StagedWrites]) {
-        (&mut self.table, &self.writes[..self.writes_used])
+    pub(super) fn writes(&mut self) -> (&mut KeyedState, &[StagedWrites]) {
+        (&mut self.state, &self.writes[..self.writes_used])
     }
 
     /// What the guest said about its panic, if it panicked.
@@ -312,7 +323,7 @@ impl Exchange {
         if self.phase == Phase::Quiet {
             return Err(quiet("get-many"));
         }
-        let Some(current) = self.table.version(state) else { return Err(no_state(state)) };
+        let (column_of_state, current) = self.point_state(state)?;
         let (writes, used) = (&self.writes, self.writes_used);
         let written = self.written.get_or_insert_with(|| {
             let places = writes[..used].iter().enumerate();
@@ -324,12 +335,12 @@ impl Exchange {
         });
         let mut column = StoredColumn::default();
         for slot in slots {
-            if !self.table.may_address(*slot) {
+            if !self.state.table().may_address(*slot) {
                 return Err(unknown_slot(*slot));
             }
             let (version, value) = match written.get(&(state, *slot)) {
                 Some((at, index)) => (writes[*at].version(*index, current), writes[*at].value(*index)),
-                None => self.table.value(*slot, state).map_err(|error| unknown_slot(error.0))?,
+                None => self.state.value(*slot, column_of_state).map_err(|error| unknown_slot(error.0))?,
             };
             if column.values.bytes() + value.len() > self.limits.staged_bytes_max {
                 let most = self.limits.staged_bytes_max;
@@ -348,10 +359,10 @@ impl Exchange {
     /// # Errors
     /// [`StageError`] for a slot that is not there.
     pub fn key_of(&self, slot: u32) -> Result<Vec<u8>, StageError> {
-        if !self.table.may_address(slot) {
+        if !self.state.table().may_address(slot) {
             return Err(unknown_slot(slot));
         }
-        self.table.key(slot).map(<[u8]>::to_vec).map_err(|error| unknown_slot(error.0))
+        self.state.table().key(slot).map(<[u8]>::to_vec).map_err(|error| unknown_slot(error.0))
     }
 
     /// The slot of another key. The caller has made sure that the key belongs to this task.
@@ -365,8 +376,9 @@ impl Exchange {
         if key.len() > self.limits.key_bytes_max {
             return Err(too_large("a key", key.len(), self.limits.key_bytes_max));
         }
-        self.table
+        self.state
             .slot_of(key)
+            .map_err(|error| self.failed(error))?
             .ok_or_else(|| StageError::Limit("the call asked for more slots than a batch may have records".into()))
     }
 
@@ -465,7 +477,7 @@ impl Exchange {
         if self.phase == Phase::Quiet {
             return Err(quiet("put-many"));
         }
-        let Some(current) = self.table.version(state) else { return Err(no_state(state)) };
+        let (_, current) = self.point_state(state)?;
         if slots.len() != ends.len() || !(versions.is_empty() || versions.len() == ends.len()) {
             let text = format!(
                 "put-many was given {} slots, {} values and {} versions",
@@ -497,7 +509,7 @@ impl Exchange {
                 return Err(too_large("a state's value", largest, self.limits.value_bytes_max));
             }
         }
-        if let Some(slot) = slots.iter().find(|slot| !self.table.may_address(**slot)) {
+        if let Some(slot) = slots.iter().find(|slot| !self.state.table().may_address(**slot)) {
             return Err(unknown_slot(*slot));
         }
         self.stage_bytes(STAGED_CALL_BYTES + data.len() + ends.len() * 8)

@@ -9,11 +9,12 @@ mod culprit;
 
 use super::{
     CallTime, DeadLetter, Descriptor, Exchange, ExchangeLimits, Failure, Instance, InstanceLimits, Keying, LogLevel,
-    OutputRule, Phase, Plugin, TaskInfo, dead_letter::describe_record, stage_error::shortened,
+    OutputRule, Phase, Plugin, StateDescriptor, StateKind, TaskInfo, dead_letter::describe_record,
+    stage_error::shortened,
 };
 use crate::{
     metrics::OperatorCounters,
-    state::{Delivery, KeyTable, SLOTS_DEFAULT, StoredValue},
+    state::{Delivery, Form, KeyedState, SLOTS_DEFAULT, SpillError, SpillSetup, StateSetup, StateSpec},
     stream::{Batch, BytesColumn, EventTime, Fault, FaultKind, Keys, schema::Schema},
 };
 
@@ -60,6 +61,8 @@ pub struct ExecutionSetup {
     pub time: CallTime,
     /// Where log lines go.
     pub log: Box<dyn FnMut(LogLevel, &str, &str) + Send>,
+    /// Where keyed state is evicted to, and the bytes of memory above which it is; none: all of it stays in memory.
+    pub spill: Option<(SpillSetup, usize)>,
 }
 
 /// One task of an operator.
@@ -81,7 +84,8 @@ pub struct Execution {
     good_calls: u32,
     /// Memory at which slots were last released.
     memory_relieved_at: usize,
-    end_cursor: Option<usize>,
+    /// The end of the input has keys to visit.
+    visits_left: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -109,14 +113,22 @@ impl Execution {
             counters,
             time,
             log,
+            spill,
         } = setup;
         let descriptor = plugin.descriptor();
-        let table = KeyTable::new(stored_values(descriptor), SLOTS_DEFAULT, info.batch.records);
+        let visits_left = descriptor.visits_at_end();
+        let state = KeyedState::new(StateSetup {
+            states: state_specs(descriptor),
+            slots_max: SLOTS_DEFAULT,
+            batch_records: info.batch.records,
+            max_parallelism: info.max_parallelism,
+            spill,
+        });
         let rules = descriptor.outputs.iter().map(|output| OutputRule {
             sets_key: matches!(output.keying, Keying::Set(_)),
             keys_wanted: keys_wanted && output.keying != Keying::Drop,
         });
-        let mut exchange = Exchange::new(table, rules.collect(), exchange_limits, counters.named.clone(), log);
+        let mut exchange = Exchange::new(state, rules.collect(), exchange_limits, counters.named.clone(), log);
         let input = &descriptor.inputs[0];
         let (keyed, value_schema) = (input.key.is_some(), input.value.clone());
         let instance = open(&*plugin, limits, &info, &config, time, &mut exchange)?;
@@ -136,7 +148,7 @@ impl Execution {
             rate: FaultRate::new(faults_per_minute),
             good_calls: 0,
             memory_relieved_at: 0,
-            end_cursor: Some(0),
+            visits_left,
         })
     }
 
@@ -161,11 +173,15 @@ impl Execution {
     /// # Errors
     /// A fault that fails the job.
     pub fn on_end(&mut self, time: CallTime, out: &mut Vec<Batch>, dead: &mut Batch) -> Result<bool, Fault> {
-        let Some(cursor) = self.end_cursor.filter(|_| self.plugin.descriptor().visits_at_end()) else {
+        if !self.visits_left {
             return Ok(false);
-        };
+        }
         let mut keys = Keys::default();
-        self.end_cursor = self.exchange.table.walk(cursor, self.info.batch.records, &mut keys);
+        self.exchange.state.begin(time.now);
+        let walked = self.exchange.state.walk(self.info.batch.records, &mut keys);
+        self.visits_left = walked.map_err(|error| {
+            self.located(Fault::new(FaultKind::External, error.to_string()), "at the end of the input")
+        })?;
         if !keys.hashes.is_empty() {
             let batch = Batch {
                 values: BytesColumn::empty_strings(keys.hashes.len()),
@@ -174,7 +190,7 @@ impl Execution {
             };
             self.run_in_parts(Export::OnEnd, &batch, time, out, dead)?;
         }
-        Ok(self.end_cursor.is_some())
+        Ok(self.visits_left)
     }
 
     /// The last call.
@@ -188,7 +204,7 @@ impl Execution {
 
     /// Keys and bytes of the keyed state.
     pub fn state_size(&self) -> (usize, usize) {
-        (self.exchange.table.len(), self.exchange.table.bytes())
+        self.exchange.state.size()
     }
 
     fn run_in_parts(
@@ -275,7 +291,9 @@ impl Execution {
     /// Calls the operator. What it changes is staged and neither applied nor dropped yet.
     fn call(&mut self, export: Export, batch: &Batch, time: CallTime) -> Result<Vec<Failure>, Fault> {
         match (&batch.keys, self.keyed) {
-            (Some(keys), true) => self.exchange.table.resolve(keys, &mut self.delivery),
+            (Some(keys), true) => {
+                self.exchange.state.resolve(keys, &mut self.delivery).map_err(|error| self.spill_failed(&error))?
+            }
             (None, true) => {
                 return Err(Fault::new(
                     FaultKind::HostBug,
@@ -284,6 +302,7 @@ impl Execution {
             }
             (_, false) => self.delivery.clear(),
         }
+        self.exchange.state.begin(time.now);
         let called = match export {
             Export::Process => {
                 self.exchange.begin(Phase::Records(batch.len()), !batch.timestamps.is_empty());
@@ -309,20 +328,31 @@ impl Execution {
 
     /// Makes true what the call staged.
     fn apply(&mut self, batch: &Batch, out: &mut Vec<Batch>) -> Result<(), Fault> {
-        let (table, writes) = self.exchange.writes();
+        let (state, writes) = self.exchange.writes();
         for write in writes {
-            let current = table.version(write.state).unwrap_or(1);
+            let gone = |slot| Fault::new(FaultKind::HostBug, format!("slot {slot} was checked and is gone"));
+            let (Some(column), Some(spec)) = (state.column_of(write.state), state.spec(write.state)) else {
+                return Err(Fault::new(FaultKind::HostBug, format!("state {} was checked and is gone", write.state)));
+            };
+            let current = spec.version;
+            if state.expires(column) {
+                for (index, slot) in write.slots.iter().enumerate() {
+                    let version = write.version(index, current);
+                    state.write_expiring(*slot, column, version, write.value(index)).map_err(|error| gone(error.0))?;
+                }
+                continue;
+            }
+            let table = state.table_mut();
             let prefetches = table.is_large();
             for (index, slot) in write.slots.iter().enumerate() {
                 if prefetches && let Some(ahead) = write.slots.get(index + PREFETCH_AHEAD) {
                     table.prefetch_slot(*ahead);
                 }
                 let version = if write.versions.is_empty() { current } else { write.versions[index] };
-                table.set_value(*slot, write.state, version, write.value(index)).map_err(|error| {
-                    Fault::new(FaultKind::HostBug, format!("slot {} was checked and is gone", error.0))
-                })?;
+                table.set_value(*slot, column, version, write.value(index)).map_err(|error| gone(error.0))?;
             }
         }
+        state.commit();
         let limits = self.info.batch;
         for staged in self.exchange.outputs.drain(..) {
             let keys = match (staged.keys, &batch.keys) {
@@ -349,22 +379,25 @@ impl Execution {
             }
         }
         self.relieve_memory();
-        Ok(())
+        self.exchange.state.tidy().map_err(|error| self.spill_failed(&error))
+    }
+
+    fn spill_failed(&self, error: &SpillError) -> Fault {
+        self.located(Fault::new(error.fault_kind(), error.to_string()), "state")
     }
 
     /// At half of the memory cap the guest is made to forget half of what it keeps.
     fn relieve_memory(&mut self) {
         let bytes = self.instance.memory_bytes();
-        let table = &mut self.exchange.table;
         if bytes > self.limits.memory_bytes_max / 2 && bytes > self.memory_relieved_at {
             self.memory_relieved_at = bytes;
-            table.lower_slots(table.slots_used().min(table.slots_max()) / 2);
+            self.exchange.state.halve_slots();
         }
     }
 
     fn replace_instance(&mut self, time: CallTime) -> Result<(), Fault> {
         self.exchange.discard();
-        self.exchange.table.forget_slots();
+        self.exchange.state.forget_slots();
         self.memory_relieved_at = 0;
         self.instance = open(&*self.plugin, self.limits, &self.info, &self.config, time, &mut self.exchange)?;
         Ok(())
@@ -436,12 +469,18 @@ fn open(
     Ok(instance)
 }
 
-fn stored_values(descriptor: &Descriptor) -> Vec<StoredValue> {
-    descriptor
-        .states
-        .iter()
-        .map(|state| StoredValue { version: state.version, prefetch: state.prefetch, on_end: state.on_end })
-        .collect()
+fn state_specs(descriptor: &Descriptor) -> Vec<Option<StateSpec>> {
+    let spec = |state: &StateDescriptor| {
+        let form = match state.kind {
+            StateKind::Value | StateKind::Reducing | StateKind::Aggregating => Form::Point,
+            StateKind::KeyedList => Form::List,
+            StateKind::KeyedMap => Form::Map,
+            StateKind::OperatorList | StateKind::OperatorUnion | StateKind::Broadcast => return None,
+        };
+        let StateDescriptor { version, prefetch, on_end, ttl, .. } = *state;
+        Some(StateSpec { form, version, prefetch, on_end, ttl })
+    };
+    descriptor.states.iter().map(spec).collect()
 }
 
 fn check_failures(failures: Vec<Failure>, records: usize) -> Result<Vec<Failure>, Fault> {

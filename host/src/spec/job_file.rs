@@ -53,7 +53,7 @@ pub struct JobFile {
     /// Number of key groups.
     pub max_parallelism: u32,
     /// Where state lives.
-    pub state: StateSpec,
+    pub state: StateSettings,
     /// When batches are sent.
     pub batch: BatchSpec,
     /// Sources, in the order of the file; at least one.
@@ -67,18 +67,24 @@ pub struct JobFile {
 }
 
 /// Where state lives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StateSpec {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateSettings {
     /// What holds it.
     pub backend: StateBackend,
+    /// Bytes of memory for the state of all tasks together, above which it goes to disk (`fjall` only).
+    pub cache: u64,
+    /// The folder where it goes, absolute; each task has one of its own below it.
+    pub directory: PathBuf,
 }
 
 /// What holds state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StateBackend {
     /// The process's memory.
-    #[default]
     Memory,
+    /// The process's memory, and the disk for what does not fit.
+    #[default]
+    Fjall,
 }
 
 /// When a batch is sent.
@@ -170,7 +176,7 @@ impl JobFile {
             name: name?.value,
             parallelism: parallelism.map_or(1, |number| number.value),
             max_parallelism: max_parallelism.map_or(MAX_PARALLELISM_DEFAULT, |number| number.value),
-            state: state.map(|state| state.value).unwrap_or_default(),
+            state: state.map_or_else(|| default_state(scope.folder), |state| state.value),
             batch: batch.map(|batch| batch.value).unwrap_or_default(),
             sources,
             operators,
@@ -233,13 +239,30 @@ fn read_text(path: &Path) -> Result<String, String> {
         .map_err(|error| format!("is not UTF-8 (at byte {}); is it a job file?", error.utf8_error().valid_up_to()))
 }
 
-fn read_state(field: Field<'_>) -> Option<StateSpec> {
+/// The memory for state when the job file does not say how much.
+const CACHE_DEFAULT: u64 = 256 << 20;
+/// More than a machine has.
+const CACHE_MAX: u64 = 1 << 50;
+/// Where state goes that does not fit, seen from the job file's folder.
+const DIRECTORY_DEFAULT: &str = ".wasmill/spill";
+
+fn default_state(folder: &Path) -> StateSettings {
+    StateSettings { backend: StateBackend::default(), cache: CACHE_DEFAULT, directory: folder.join(DIRECTORY_DEFAULT) }
+}
+
+fn read_state(field: Field<'_>) -> Option<StateSettings> {
     let mut section = field.section("`state`", "{ backend = \"memory\" }")?;
-    let backend = section.optional("backend", |field| field.word(&[("memory", StateBackend::Memory)], &["fjall"]));
-    section.not_yet("cache");
-    section.not_yet("directory");
+    let default = default_state(section.scope.folder);
+    let backends = [("fjall", StateBackend::Fjall), ("memory", StateBackend::Memory)];
+    let backend = section.optional("backend", |field| field.word(&backends, &[]));
+    let cache = section.optional("cache", |field| field.size(CACHE_MAX));
+    let directory = section.optional("directory", Field::path);
     section.finish();
-    Some(StateSpec { backend: backend.map(|backend| backend.value).unwrap_or_default() })
+    Some(StateSettings {
+        backend: backend.map_or(default.backend, |backend| backend.value),
+        cache: cache.map_or(default.cache, |cache| cache.value),
+        directory: directory.map_or(default.directory, |directory| directory.value),
+    })
 }
 
 fn read_batch(field: Field<'_>) -> Option<BatchSpec> {

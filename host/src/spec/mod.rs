@@ -33,7 +33,7 @@ mod tests;
 
 pub use error::SpecError;
 pub use input::InputSpec;
-pub use job_file::{BatchSpec, JobFile, StateBackend, StateSpec, Surroundings};
+pub use job_file::{BatchSpec, JobFile, StateBackend, StateSettings, Surroundings};
 pub use location::{At, Location};
 pub use nearest::nearest;
 pub use operator::{Limits, OnError, OperatorSpec, PluginSpec};

@@ -1,16 +1,28 @@
 //! What a guest is told before it processes a batch: slots, keys, and values as they are stored.
 
-use crate::stream::BytesColumn;
+use crate::stream::{BytesColumn, EventTime};
 
 /// What the table must know of a point state.
 #[derive(Clone, Copy, Debug)]
 pub struct StoredValue {
+    /// The state's number in the descriptor.
+    pub number: u32,
     /// The current schema version.
     pub version: u16,
     /// Whether it is delivered with fresh slots.
     pub prefetch: bool,
     /// Whether the end of the input visits keys that have it.
     pub on_end: bool,
+    /// Whether its values are stored behind the time of their last access, because they expire. They are not delivered with fresh slots then, but anew in every call.
+    pub expires: bool,
+}
+
+/// The time of the last access that a state with a time to live keeps before its value, and the value.
+pub(super) fn split_access(stored: &[u8]) -> (Option<EventTime>, &[u8]) {
+    match stored.split_first_chunk() {
+        Some((at, value)) => (Some(EventTime(i64::from_le_bytes(*at))), value),
+        None => (None, stored),
+    }
 }
 
 /// Values as they are stored. `versions` is empty when all are present in the current version, else has one entry each, 0 for "absent".
@@ -32,10 +44,23 @@ impl StoredColumn {
         self.values.push(value);
     }
 
+    /// Appends a value, with its version in any case; version 0: absent. The column has no values without one.
+    #[inline]
+    pub(super) fn push_with_version(&mut self, version: u16, value: &[u8]) {
+        self.versions.push(version);
+        self.values.push(value);
+    }
+
     /// Version and bytes of value `index`, given the current version.
     #[inline]
     pub fn get(&self, index: usize, current: u16) -> (u16, &[u8]) {
         (self.versions.get(index).copied().unwrap_or(current), self.values.get(index))
+    }
+
+    /// Version and bytes of the value that was appended last, where all have a version.
+    pub(super) fn last(&self) -> Option<(u16, &[u8])> {
+        let version = *self.versions.last()?;
+        Some((version, self.values.get(self.values.len() - 1)))
     }
 
     /// Removes all values and keeps the memory.
@@ -56,6 +81,10 @@ pub struct Delivery {
     pub fresh_keys: BytesColumn,
     /// For each prefetched state, its number and its values for the fresh slots.
     pub prefetched: Vec<(u32, StoredColumn)>,
+    /// The slots of the batch, each once; filled only for states that expire.
+    pub distinct: Vec<u32>,
+    /// For each prefetched state that expires, its number and its values for the distinct slots.
+    pub expiring: Vec<(u32, StoredColumn)>,
     /// The slot of each record.
     pub slots: Vec<u32>,
 }
@@ -66,7 +95,8 @@ impl Delivery {
         self.released.clear();
         self.fresh.clear();
         self.fresh_keys.clear();
-        for (_, column) in &mut self.prefetched {
+        self.distinct.clear();
+        for (_, column) in self.prefetched.iter_mut().chain(&mut self.expiring) {
             column.clear();
         }
         self.slots.clear();

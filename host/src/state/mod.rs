@@ -4,16 +4,22 @@
 //! reads a clock and knows neither wasm nor channels.
 
 mod arena;
+mod behind;
+mod cells;
 mod delivery;
 mod expiry;
+mod keyed;
 mod memory_advice;
 mod spill;
 mod stored;
 mod table;
 
 pub use arena::VALUE_INLINE_BYTES_MAX;
+pub use behind::{Behind, SpillSetup};
+pub use cells::{Cells, Lifetime, Page};
 pub use delivery::{Delivery, StoredColumn, StoredValue};
 pub use expiry::{Expiry, ExpiryRules, is_expired};
+pub use keyed::{Form, KeyedState, PlaceOf, StateError, StateSetup, StateSpec, Ttl, WalkError};
 pub use spill::{Access, Found, Spill, SpillCounters, SpillError, SpillOptions, SpillProblem, SpillRange};
 pub use stored::{
     KEY_BYTES_MAX, MAP_KEY_BYTES_MAX, NAMESPACE_BYTES_MAX, STORED_KEY_BYTES_MAX, StoredBytes, StoredError, StoredKey,

@@ -21,7 +21,8 @@
 //! halves the cost.
 
 use super::{
-    arena::{Arena, EntryRef},
+    arena::{Arena, EntryRef, SPILLED},
+    behind::Behind,
     delivery::{Delivery, StoredColumn, StoredValue},
     memory_advice::{advise_huge_pages, prefetch},
 };
@@ -70,6 +71,9 @@ enum Vacancy {
 /// The keys and point states of one task.
 pub struct KeyTable {
     states: Vec<StoredValue>,
+    /// The columns of the states that are delivered with fresh slots.
+    prefetched: Vec<usize>,
+    scratch: Vec<u8>,
     arena: Arena,
     buckets: Vec<u64>,
     /// 32 minus the logarithm of the number of buckets.
@@ -89,6 +93,12 @@ pub struct KeyTable {
     /// The next admission when the batch began.
     admissions_at_start: u32,
     released: Vec<u32>,
+    /// Where the search for entries to evict goes on.
+    hand: usize,
+    /// Where the search for expired values goes on.
+    swept: usize,
+    /// How many admissions ago an entry must have been admitted to be evicted.
+    evicted_age: u32,
     /// While the table is walked, entries stay where they are.
     walking: bool,
     /// From this size on, look-ups prefetch.
@@ -125,7 +135,10 @@ impl KeyTable {
     pub fn new(states: Vec<StoredValue>, slots_max: usize, batch_records: usize) -> Self {
         // A batch, and as many keys again that the guest may ask for.
         let batch_max = 2 * batch_records.max(1);
+        let prefetched = (0..states.len()).filter(|column| states[*column].prefetch && !states[*column].expires);
         Self {
+            prefetched: prefetched.collect(),
+            scratch: Vec::new(),
             arena: Arena::new(states.len()),
             states,
             buckets: vec![0; 64],
@@ -139,6 +152,9 @@ impl KeyTable {
             admissions: 0,
             admissions_at_start: 0,
             released: Vec::new(),
+            hand: 0,
+            swept: 0,
+            evicted_age: 0,
             walking: false,
             prefetch_bytes_min: PREFETCH_BYTES_MIN,
         }
@@ -165,15 +181,15 @@ impl KeyTable {
     }
 
     /// Finds or makes the slot of every key of a batch, and writes into `delivery` (cleared first) what the guest must be told.
-    pub fn resolve(&mut self, keys: &Keys, delivery: &mut Delivery) {
+    pub fn resolve(&mut self, keys: &Keys, behind: &mut Behind, delivery: &mut Delivery) {
         delivery.clear();
-        self.begin(keys.column.len(), delivery);
+        self.begin(keys.column.len(), behind, delivery);
         let hashes = &keys.hashes[..];
         delivery.slots.reserve(hashes.len());
         if !self.is_large() {
             for (index, hash) in hashes.iter().enumerate() {
                 let candidate = self.candidate(*hash);
-                let slot = self.slot_of_record(keys.column.get(index), *hash, candidate, delivery);
+                let slot = self.slot_of_record(keys.column.get(index), *hash, candidate, behind, delivery);
                 delivery.slots.push(slot);
             }
         } else {
@@ -195,7 +211,8 @@ impl KeyTable {
                 if number >= 2 {
                     let block = block_of(number - 2);
                     for (index, candidate) in block.zip(candidates[number % 2]) {
-                        let slot = self.slot_of_record(keys.column.get(index), hashes[index], candidate, delivery);
+                        let key = keys.column.get(index);
+                        let slot = self.slot_of_record(key, hashes[index], candidate, behind, delivery);
                         delivery.slots.push(slot);
                     }
                 }
@@ -224,6 +241,21 @@ impl KeyTable {
         }
         self.walking = false;
         None
+    }
+
+    /// Hands every key that has a value in a state with `on_end` to `visit`.
+    pub fn for_each_at_end(&self, mut visit: impl FnMut(&[u8])) {
+        for entry in self.buckets.iter().map(|bucket| *bucket as u32).filter(|entry| *entry != NOWHERE) {
+            if (0..self.states.len()).any(|column| self.states[column].on_end && self.arena.value(entry, column).0 != 0)
+            {
+                visit(self.arena.key(entry));
+            }
+        }
+    }
+
+    /// The size of its array of buckets.
+    pub fn buckets(&self) -> usize {
+        self.buckets.len()
     }
 
     /// Whether a slot stands for a key and will go on doing so until the batch ends: one that is next in turn to be given away may only be addressed when this
@@ -269,12 +301,12 @@ impl KeyTable {
 
     /// The slot of a key that may be in no batch; none when the call has asked for as many as a batch may have. The guest is not told its key and values by a
     /// delivery.
-    pub fn slot_of(&mut self, key: &[u8]) -> Option<u32> {
+    pub fn slot_of(&mut self, key: &[u8], behind: &mut Behind) -> Option<u32> {
         if self.admissions.wrapping_sub(self.admissions_at_start) as usize >= self.batch_max {
             return None;
         }
         self.reserve(1);
-        Some(self.slot_of_record(key, hash_key(key), NOWHERE, &mut Delivery::default()))
+        Some(self.slot_of_record(key, hash_key(key), NOWHERE, behind, &mut Delivery::default()))
     }
 
     /// Writes a value; version 0 clears it.
@@ -295,33 +327,33 @@ impl KeyTable {
     }
 
     /// A new guest has seen no slot: all are given up, without a word to anyone.
-    pub fn forget_slots(&mut self) {
+    pub fn forget_slots(&mut self, behind: &mut Behind) {
         for slot in 0..self.slots.len() {
-            self.give_up(slot);
+            self.give_up(slot, behind);
         }
         self.slots.clear();
         self.released.clear();
     }
 
     /// Lowers the number of slots to about `slots_max`, but not below what a batch needs. All slots are released with the next delivery.
-    pub fn lower_slots(&mut self, slots_max: usize) {
+    pub fn lower_slots(&mut self, slots_max: usize, behind: &mut Behind) {
         self.ring_max = ring_for(slots_max, self.batch_max);
-        self.set_ring(self.ring.min(self.ring_max));
+        self.set_ring(self.ring.min(self.ring_max), behind);
     }
 
     /// Changes the number of slots. All that are in use are released with the next delivery.
-    fn set_ring(&mut self, ring: usize) {
+    fn set_ring(&mut self, ring: usize, behind: &mut Behind) {
         let used = self.slots.iter().enumerate().filter(|(_, slot)| slot.entry != NOWHERE).map(|(slot, _)| slot as u32);
         // What was to be released before is still to be released.
         let mut released = self.released.clone();
         released.extend(used);
-        self.forget_slots();
+        self.forget_slots(behind);
         self.released = released;
         self.ring = ring;
     }
 
     /// Chooses between many and few slots by how many records of the last ones were admitted.
-    fn adapt_slots(&mut self, records: usize) {
+    fn adapt_slots(&mut self, records: usize, behind: &mut Behind) {
         self.window.records += records;
         if self.window.records < self.window.length {
             return;
@@ -333,12 +365,12 @@ impl KeyTable {
         if self.ring > few {
             if in_vain {
                 self.window.with_few = 0;
-                self.set_ring(few);
+                self.set_ring(few, behind);
             }
         } else if self.ring < self.ring_max {
             self.window.with_few += 1;
             if !in_vain || self.window.with_few >= WINDOWS_WITH_FEW {
-                self.set_ring(self.ring_max);
+                self.set_ring(self.ring_max, behind);
             }
         }
     }
@@ -353,18 +385,15 @@ impl KeyTable {
         self.slots.len()
     }
 
-    fn begin(&mut self, records: usize, delivery: &mut Delivery) {
+    fn begin(&mut self, records: usize, behind: &mut Behind, delivery: &mut Delivery) {
         assert!(records <= self.batch_max, "a batch has no more records than the table was made for");
-        self.adapt_slots(records);
+        self.adapt_slots(records, behind);
         self.admissions_at_start = self.admissions;
         self.reserve(records);
         delivery.released.append(&mut self.released);
         if delivery.prefetched.is_empty() {
-            delivery.prefetched = (0_u32..)
-                .zip(&self.states)
-                .filter(|(_, state)| state.prefetch)
-                .map(|(number, _)| (number, StoredColumn::default()))
-                .collect();
+            let numbers = self.prefetched.iter().map(|column| self.states[*column].number);
+            delivery.prefetched = numbers.map(|number| (number, StoredColumn::default())).collect();
         }
     }
 
@@ -399,13 +428,24 @@ impl KeyTable {
     }
 
     #[inline(always)]
-    fn slot_of_record(&mut self, key: &[u8], hash: KeyHash, candidate: EntryRef, delivery: &mut Delivery) -> u32 {
+    fn slot_of_record(
+        &mut self,
+        key: &[u8],
+        hash: KeyHash,
+        candidate: EntryRef,
+        behind: &mut Behind,
+        delivery: &mut Delivery,
+    ) -> u32 {
         let first = if candidate == NOWHERE { None } else { self.arena.admission_if_key(candidate, key) };
         let (entry, admission) = match first {
             Some(admission) => (candidate, Some(admission)),
             None => self.find_or_insert(key, hash),
         };
-        let Some(admission) = admission else { return self.admit(entry, Vacancy::Vacant, delivery) };
+        let Some(admission) = admission else {
+            let vacancy =
+                if behind.may_contain() { self.load(entry, key, hash, behind) } else { (entry, Vacancy::Vacant) };
+            return self.admit(vacancy.0, vacancy.1, behind, delivery);
+        };
         // Negative for those admitted in this batch.
         let age = i64::from(self.admissions_at_start.wrapping_sub(admission) as i32);
         let (ring, slot) = (self.ring as i64, admission & (self.ring as u32 - 1));
@@ -421,7 +461,7 @@ impl KeyTable {
             }
         }
         // Whoever lost its slot has a value, for a vacant entry lives no longer than its slot.
-        self.admit(entry, vacancy, delivery)
+        self.admit(entry, vacancy, behind, delivery)
     }
 
     /// The entry of a key, and the admission that it remembers unless the entry is new.
@@ -454,12 +494,12 @@ impl KeyTable {
 
     /// Gives the next slot to an entry that is not resident, and tells the guest.
     #[inline]
-    fn admit(&mut self, entry: EntryRef, vacancy: Vacancy, delivery: &mut Delivery) -> u32 {
+    fn admit(&mut self, entry: EntryRef, vacancy: Vacancy, behind: &mut Behind, delivery: &mut Delivery) -> u32 {
         let admission = self.admissions;
         self.admissions = admission.wrapping_add(1);
         let slot = admission as usize & (self.ring - 1);
         if slot < self.slots.len() {
-            self.give_up(slot);
+            self.give_up(slot, behind);
         } else {
             // Slots begin anywhere in the ring when it was emptied.
             self.slots.resize(slot + 1, Slot::FREE);
@@ -469,18 +509,18 @@ impl KeyTable {
         // While the entry is at hand.
         delivery.fresh.push(slot as u32);
         delivery.fresh_keys.push(self.arena.key(entry));
-        for (state, column) in &mut delivery.prefetched {
-            let (version, value) = self.arena.value(entry, *state as usize);
-            column.push(version, value, self.states[*state as usize].version);
+        for ((_, column), number) in delivery.prefetched.iter_mut().zip(&self.prefetched) {
+            let (version, value) = self.arena.value(entry, *number);
+            column.push(version, value, self.states[*number].version);
         }
         slot as u32
     }
 
     #[inline]
-    fn give_up(&mut self, slot: usize) {
+    fn give_up(&mut self, slot: usize, behind: &mut Behind) {
         let former = std::mem::replace(&mut self.slots[slot], Slot::FREE);
         if former.entry != NOWHERE && former.vacancy == Vacancy::Vacant && !self.walking {
-            self.remove(former.entry);
+            self.remove(former.entry, behind);
         }
     }
 
@@ -501,9 +541,18 @@ impl KeyTable {
         self.buckets[at] = self.buckets[at] >> 32 << 32 | u64::from(to);
     }
 
-    fn remove(&mut self, entry: EntryRef) {
+    fn remove(&mut self, entry: EntryRef, behind: &mut Behind) {
+        if self.arena.flags(entry) & SPILLED != 0 {
+            self.push_behind(entry, behind);
+        }
+        self.take_out(self.position(entry, entry));
+    }
+
+    /// Takes the entry of a bucket out of the table. Another may be in that bucket then.
+    fn take_out(&mut self, bucket: usize) {
+        let entry = self.buckets[bucket] as u32;
         let mask = self.buckets.len() - 1;
-        let mut hole = self.position(entry, entry);
+        let mut hole = bucket;
         let mut at = hole;
         loop {
             at = (at + 1) & mask;
@@ -549,6 +598,8 @@ impl KeyTable {
         }
     }
 }
+
+mod eviction;
 
 #[cfg(test)]
 mod tests;

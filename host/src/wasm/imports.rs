@@ -3,6 +3,8 @@
 //! The functions that run once per batch borrow the guest's columns without copying them out (`WasmList::as_le_slice`). A slice borrows the store, so what is changed lies
 //! behind a `RefCell` in the store's data. Time spent here does not count against the guest's budget.
 
+mod collections;
+
 use std::time::Instant;
 
 use wasmtime::{
@@ -12,11 +14,11 @@ use wasmtime::{
 
 use super::{
     instance::Host,
-    wit::{Cells, Error, GuestColumn, GuestStored, Level, OwnedStored, TaskInfo},
+    wit::{Cells, Error, GuestColumn, GuestStored, Level, OwnedStored, Page, TaskInfo},
 };
 use crate::{
-    operator::{Exchange, StateKind},
-    stream::{hash_key, key_group},
+    operator::{CellColumns, Exchange, StateKind, Strings},
+    stream::{BytesColumn, hash_key, key_group},
 };
 
 type Ctx<'a> = StoreContextMut<'a, Host>;
@@ -29,6 +31,9 @@ pub(super) const PROVIDED: &[(&str, &[&str])] = &[
         &[
             "get-many",
             "put-many",
+            "append-many",
+            "clear-many",
+            "read",
             "slot-of",
             "key-of",
             "value-state",
@@ -41,6 +46,23 @@ pub(super) const PROVIDED: &[(&str, &[&str])] = &[
             "[method]reducing-state.get",
             "[method]reducing-state.set",
             "[method]reducing-state.clear",
+            "aggregating-state",
+            "[constructor]aggregating-state",
+            "[method]aggregating-state.get",
+            "[method]aggregating-state.set",
+            "[method]aggregating-state.clear",
+            "list-state",
+            "[constructor]list-state",
+            "[method]list-state.get",
+            "[method]list-state.add",
+            "[method]list-state.clear",
+            "map-state",
+            "[constructor]map-state",
+            "[method]map-state.get",
+            "[method]map-state.set",
+            "[method]map-state.remove",
+            "[method]map-state.entries",
+            "[method]map-state.clear",
         ],
     ),
     ("wasmill:operator/output@0.1.0", &["emit", "emit-keyed"]),
@@ -107,22 +129,31 @@ fn add_output(output: &mut LinkerInstance<'_, Host>) -> Result<()> {
 fn add_keyed_state(state: &mut LinkerInstance<'_, Host>) -> Result<()> {
     state.func_wrap("get-many", |mut ctx: Ctx<'_>, (number, cells): (u32, Cells)| {
         Ok((host(&mut ctx, |exchange, ctx| {
-            plain_cells(&cells)?;
-            let column = exchange.get_many(number, cells.slots.as_le_slice(ctx))?;
-            Ok::<_, Error>(OwnedStored {
-                data: column.values.data().to_vec(),
-                ends: column.values.ends().to_vec(),
-                versions: column.versions,
-            })
+            Ok::<_, Error>(OwnedStored::from(exchange.get_cells(number, columns(&cells, ctx))?))
         }),))
     })?;
     state.func_wrap("put-many", |mut ctx: Ctx<'_>, (number, cells, values): (u32, Cells, GuestStored)| {
         Ok((host(&mut ctx, |exchange, ctx| {
-            plain_cells(&cells)?;
-            let (slots, versions) = (cells.slots.as_le_slice(ctx), values.versions.as_le_slice(ctx));
-            exchange
-                .put_many(number, slots, values.data.as_le_slice(ctx), values.ends.as_le_slice(ctx), versions)
-                .map_err(Error::from)
+            let versions = values.versions.as_le_slice(ctx);
+            let values = Strings { data: values.data.as_le_slice(ctx), ends: values.ends.as_le_slice(ctx) };
+            exchange.put_cells(number, columns(&cells, ctx), values, versions).map_err(Error::from)
+        }),))
+    })?;
+    state.func_wrap("append-many", |mut ctx: Ctx<'_>, (number, cells, values): (u32, Cells, GuestColumn)| {
+        Ok((host(&mut ctx, |exchange, ctx| {
+            exchange.append_many(number, columns(&cells, ctx), strings(&values, ctx)).map_err(Error::from)
+        }),))
+    })?;
+    state.func_wrap("clear-many", |mut ctx: Ctx<'_>, (number, cells): (u32, Cells)| {
+        Ok((host(&mut ctx, |exchange, ctx| exchange.clear_many(number, columns(&cells, ctx)).map_err(Error::from)),))
+    })?;
+    type Read = (u32, u32, Vec<u8>, Option<Vec<u8>>, u32);
+    state.func_wrap("read", |mut ctx: Ctx<'_>, (number, slot, namespace, from, bytes): Read| {
+        Ok((host(&mut ctx, |exchange, ctx| {
+            let page = exchange.read(number, slot, &namespace, from.as_deref(), bytes)?;
+            let is_list = ctx.data().state_kinds.get(number as usize) == Some(&StateKind::KeyedList);
+            let map_keys = if is_list { BytesColumn::default() } else { page.rests };
+            Ok::<_, Error>(Page::new(&map_keys, page.values, page.next))
         }),))
     })?;
     state.func_wrap("slot-of", |mut ctx: Ctx<'_>, (key,): (Vec<u8>,)| {
@@ -138,14 +169,31 @@ fn add_keyed_state(state: &mut LinkerInstance<'_, Host>) -> Result<()> {
         Ok((host(&mut ctx, |exchange, _| exchange.key_of(slot).map_err(Error::from)),))
     })?;
     add_point_state::<ValueState>(state, "value-state", StateKind::Value)?;
-    add_point_state::<ReducingState>(state, "reducing-state", StateKind::Reducing)
+    add_point_state::<ReducingState>(state, "reducing-state", StateKind::Reducing)?;
+    add_point_state::<AggregatingState>(state, "aggregating-state", StateKind::Aggregating)?;
+    collections::add_list_state(state)?;
+    collections::add_map_state(state)
 }
 
-/// Tags for the two resource types. A handle's representation is the number of its state.
+fn strings<'a>(column: &'a GuestColumn, ctx: &'a Ctx<'_>) -> Strings<'a> {
+    Strings { data: column.data.as_le_slice(ctx), ends: column.ends.as_le_slice(ctx) }
+}
+
+fn columns<'a>(cells: &'a Cells, ctx: &'a Ctx<'_>) -> CellColumns<'a> {
+    CellColumns {
+        slots: cells.slots.as_le_slice(ctx),
+        namespaces: strings(&cells.namespaces, ctx),
+        map_keys: strings(&cells.map_keys, ctx),
+    }
+}
+
+/// Tags for the resource types. A handle's representation is the number of its state.
 struct ValueState;
 struct ReducingState;
+struct AggregatingState;
 
-fn add_point_state<R: 'static>(state: &mut LinkerInstance<'_, Host>, name: &str, kind: StateKind) -> Result<()> {
+/// Adds a resource type and its constructor, which takes the number of a state of this kind.
+fn add_resource<R: 'static>(state: &mut LinkerInstance<'_, Host>, name: &str, kind: StateKind) -> Result<()> {
     state.resource(name, ResourceType::host::<R>(), |_, _| Ok(()))?;
     state.func_wrap(&format!("[constructor]{name}"), move |ctx: Ctx<'_>, (number,): (u32,)| {
         let found = ctx.data().state_kinds.get(number as usize);
@@ -153,7 +201,11 @@ fn add_point_state<R: 'static>(state: &mut LinkerInstance<'_, Host>, name: &str,
             wasmtime::bail!("state {number} is not a {kind} state of the descriptor");
         }
         Ok((Resource::<R>::new_own(number),))
-    })?;
+    })
+}
+
+fn add_point_state<R: 'static>(state: &mut LinkerInstance<'_, Host>, name: &str, kind: StateKind) -> Result<()> {
+    add_resource::<R>(state, name, kind)?;
     state.func_wrap(&format!("[method]{name}.get"), |mut ctx: Ctx<'_>, (this, slot): (Resource<R>, u32)| {
         Ok((host(&mut ctx, |exchange, _| {
             let column = exchange.get_many(this.rep(), &[slot])?;
@@ -176,12 +228,4 @@ fn add_point_state<R: 'static>(state: &mut LinkerInstance<'_, Host>, name: &str,
             }),),
         )
     })
-}
-
-/// Point states have neither namespaces nor map keys.
-fn plain_cells(cells: &Cells) -> Result<(), Error> {
-    if cells.namespaces.ends.len() == 0 && cells.map_keys.ends.len() == 0 {
-        return Ok(());
-    }
-    Err(Error::Unsupported("cells with a namespace or a map key are not supported by this version".into()))
 }

@@ -19,6 +19,7 @@ use crate::{
         Descriptor, Hooks, InputDescriptor, Instance, InstanceLimits, Keying, OutputDescriptor, Plugin,
         StateDescriptor, StateKind, TaskInfo,
     },
+    state::Ttl,
     stream::{BatchLimits, Fault, schema::Schema},
 };
 
@@ -253,7 +254,6 @@ fn descriptor(described: wit::Descriptor) -> Result<Descriptor, String> {
     let states = described.states.into_iter().map(|state| {
         Ok(StateDescriptor {
             schema: schema(format!("state {}", state.name), &state.schema)?,
-            name: state.name,
             kind: match state.kind {
                 wit::StateKind::Value => StateKind::Value,
                 wit::StateKind::Reducing => StateKind::Reducing,
@@ -266,9 +266,18 @@ fn descriptor(described: wit::Descriptor) -> Result<Descriptor, String> {
             },
             version: state.version,
             migrates_from: state.migrates_from,
-            ttl_ms: state.ttl.map(|ttl| ttl.milliseconds),
+            map_key: state
+                .map_key
+                .as_deref()
+                .map(|key| schema(format!("the map keys of state {}", state.name), key))
+                .transpose()?,
+            ttl: state.ttl.map(|ttl| Ttl {
+                ms: ttl.milliseconds,
+                on_read: matches!(ttl.refresh, wit::TtlRefresh::OnReadAndWrite),
+            }),
             prefetch: state.prefetch,
             on_end: state.on_end,
+            name: state.name,
         })
     });
     Ok(Descriptor {

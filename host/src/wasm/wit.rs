@@ -50,23 +50,24 @@ pub(super) struct Keys<'a> {
 
 impl<'a> From<&'a crate::state::Delivery> for Keys<'a> {
     fn from(delivery: &'a crate::state::Delivery) -> Self {
-        let prefetched = if delivery.fresh.is_empty() {
-            Vec::new()
-        } else {
-            delivery
-                .prefetched
-                .iter()
-                .map(|(state, column)| Prefetched {
-                    state: *state,
-                    slots: &delivery.fresh,
-                    values: StoredColumn {
-                        data: column.values.data(),
-                        ends: column.values.ends(),
-                        versions: &column.versions,
-                    },
-                })
-                .collect()
+        let prefetched = if delivery.fresh.is_empty() { &[][..] } else { &delivery.prefetched[..] };
+        let expiring = if delivery.distinct.is_empty() { &[][..] } else { &delivery.expiring[..] };
+        let with = |slots: &'a [u32]| {
+            move |(state, column): &'a (u32, crate::state::StoredColumn)| Prefetched {
+                state: *state,
+                slots,
+                values: StoredColumn {
+                    data: column.values.data(),
+                    ends: column.values.ends(),
+                    versions: &column.versions,
+                },
+            }
         };
+        let mut prefetched: Vec<_> =
+            prefetched.iter().map(with(&delivery.fresh)).chain(expiring.iter().map(with(&delivery.distinct))).collect();
+        if !expiring.is_empty() {
+            prefetched.sort_by_key(|one| one.state);
+        }
         Self {
             released: &delivery.released,
             fresh: &delivery.fresh,
@@ -162,6 +163,38 @@ pub(super) struct OwnedStored {
     pub(super) data: Vec<u8>,
     pub(super) ends: Vec<u32>,
     pub(super) versions: Vec<u16>,
+}
+
+/// A page of a list or map.
+#[derive(ComponentType, Lower)]
+#[component(record)]
+pub(super) struct Page {
+    #[component(name = "map-keys")]
+    map_keys: OwnedColumn,
+    values: OwnedStored,
+    next: Option<Vec<u8>>,
+}
+
+impl Page {
+    pub(super) fn new(map_keys: &crate::stream::BytesColumn, values: StateColumn, next: Option<Vec<u8>>) -> Self {
+        let map_keys = OwnedColumn { data: map_keys.data().to_vec(), ends: map_keys.ends().to_vec() };
+        Self { map_keys, values: values.into(), next }
+    }
+}
+
+#[derive(ComponentType, Lower)]
+#[component(record)]
+pub(super) struct OwnedColumn {
+    data: Vec<u8>,
+    ends: Vec<u32>,
+}
+
+type StateColumn = crate::state::StoredColumn;
+
+impl From<StateColumn> for OwnedStored {
+    fn from(column: StateColumn) -> Self {
+        Self { data: column.values.data().to_vec(), ends: column.values.ends().to_vec(), versions: column.versions }
+    }
 }
 
 #[derive(ComponentType, Lift)]

@@ -24,7 +24,8 @@ fn descriptor(name: &str) -> Descriptor {
         version: 1,
         schema: Schema::u64(),
         migrates_from: Vec::new(),
-        ttl_ms: None,
+        map_key: None,
+        ttl: None,
         prefetch: true,
         on_end: false,
     };

@@ -214,7 +214,8 @@ fn descriptor() -> Descriptor {
         version: 1,
         schema: Schema::u64(),
         migrates_from: Vec::new(),
-        ttl_ms: None,
+        map_key: None,
+        ttl: None,
         prefetch: true,
         on_end: true,
     };
@@ -255,6 +256,7 @@ fn execution(plugin: Counting, policy: FaultPolicy, records: usize, faults_per_m
         key_schema: Some(Schema::u64()),
         counters: Arc::new(OperatorCounters::default()),
         time: TIME,
+        spill: None,
         log: Box::new(|_, _, _| {}),
     };
     Execution::new(setup).expect("it opens")

@@ -48,7 +48,10 @@ use self::{
     run::{RUN_BYTES_MAX, RUN_KEY_BYTES_MAX, RUN_VALUE_BYTES_MAX, Run, hash_of},
     store::Store,
 };
-use super::{Expiry, stored::end_of_prefix};
+use super::{
+    Expiry,
+    stored::{StoredError, end_of_prefix},
+};
 use crate::background::Background;
 
 /// Sealed runs that are not known to be in the database: one is written, one waits.
@@ -188,6 +191,24 @@ impl Spill {
     pub fn flush(&mut self) -> Result<(), SpillError> {
         self.wait_until(Self::may_seal)?;
         self.seal()
+    }
+
+    /// Hands everything to the helper and waits until it is in the database: ranges then find entries of every kind.
+    ///
+    /// # Errors
+    /// As for [`Self::wait`].
+    pub fn drain(&mut self) -> Result<(), SpillError> {
+        self.flush()?;
+        self.wait_until(|spill| {
+            spill.look_at_outcomes()?;
+            Ok(spill.sealed.is_empty())
+        })?;
+        Ok(())
+    }
+
+    /// The failure for bytes that are no entry.
+    pub(super) fn undecodable(&self, error: &StoredError) -> SpillError {
+        self.store.failed(SpillProblem::Corrupt(error.to_string()))
     }
 
     /// Waits until [`Self::may_push`] and gives the time that this took, which is counted as back-pressure.

@@ -8,8 +8,8 @@ use super::*;
 
 fn states() -> Vec<StoredValue> {
     vec![
-        StoredValue { version: 1, prefetch: true, on_end: true },
-        StoredValue { version: 3, prefetch: true, on_end: false },
+        StoredValue { number: 0, version: 1, prefetch: true, on_end: true, expires: false },
+        StoredValue { number: 1, version: 3, prefetch: true, on_end: false, expires: false },
     ]
 }
 
@@ -83,7 +83,7 @@ proptest! {
             match step {
                 Step::Batch(records) => {
                     let keys = Keys::hashed(records.iter().map(|(number, ..)| key(*number)).collect());
-                    table.resolve(&keys, &mut delivery);
+                    table.resolve(&keys, &mut Behind::nothing(), &mut delivery);
                     guest.apply(&delivery);
                     for ((number, state, len), slot) in records.into_iter().zip(&delivery.slots) {
                         let key = key(number);
@@ -99,17 +99,17 @@ proptest! {
                     }
                 }
                 Step::Forget => {
-                    table.forget_slots();
+                    table.forget_slots(&mut Behind::nothing());
                     guest = Guest::default();
                 }
-                Step::Lower(slots) => table.lower_slots(slots),
+                Step::Lower(slots) => table.lower_slots(slots, &mut Behind::nothing()),
                 Step::Walk => {
                     walked_once = true;
                     let (mut visited, mut walked) = (HashSet::new(), Keys::default());
                     let mut cursor = Some(0);
                     while let Some(at) = cursor {
                         cursor = table.walk(at, 7, &mut walked);
-                        table.resolve(&walked, &mut delivery);
+                        table.resolve(&walked, &mut Behind::nothing(), &mut delivery);
                         guest.apply(&delivery);
                         for slot in &delivery.slots {
                             let (key, values) = &guest.slots[slot];
@@ -143,7 +143,7 @@ fn keys_of_one_task_do_not_cluster() {
             break;
         }
     }
-    table.resolve(&keys, &mut Delivery::default());
+    table.resolve(&keys, &mut Behind::nothing(), &mut Delivery::default());
     let mask = table.buckets.len() - 1;
     let probes: usize = table
         .buckets
@@ -157,11 +157,15 @@ fn keys_of_one_task_do_not_cluster() {
 
 #[test]
 fn an_entry_costs_at_most_forty_bytes_beyond_key_and_value() {
-    let mut table = KeyTable::new(vec![StoredValue { version: 1, prefetch: true, on_end: false }], 1024, 1000);
+    let mut table = KeyTable::new(
+        vec![StoredValue { number: 0, version: 1, prefetch: true, on_end: false, expires: false }],
+        1024,
+        1000,
+    );
     let (count, mut delivery) = (700_000_u64, Delivery::default());
     for first in (0..count).step_by(1000) {
         let keys = Keys::hashed((first..first + 1000).map(u64::to_le_bytes).collect());
-        table.resolve(&keys, &mut delivery);
+        table.resolve(&keys, &mut Behind::nothing(), &mut delivery);
         for slot in &delivery.slots {
             table.set_value(*slot, 0, 1, &[7; 8]).unwrap();
         }
@@ -176,6 +180,7 @@ fn slots_after(table: &mut KeyTable, records: u64, keys: u64) -> usize {
     for first in (0..records).step_by(1000) {
         table.resolve(
             &Keys::hashed((first..first + 1000).map(|record| (record % keys).to_le_bytes()).collect()),
+            &mut Behind::nothing(),
             &mut delivery,
         );
         for slot in &delivery.slots {

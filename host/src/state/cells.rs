@@ -1,0 +1,404 @@
+//! The ordered memtable: every entry of keyed state that is not a point state without a namespace. Map entries, list elements, whatever has a namespace.
+//!
+//! Entries are grouped by *place*: one key, state and namespace, the common beginning of their stored keys. A hash table finds the place, and within it entries are sorted by
+//! the rest of their stored keys (the map key, or the index of a list element), because reads want one entry or all of a place in order. A list's index is the number of elements
+//! that this task had appended to any list before, so that appending reads nothing.
+//!
+//! What a call changes is changed here at once, and what was there before goes to a log: [`Cells::commit`] forgets the log, [`Cells::roll_back`] takes everything back. So reads see
+//! the call's own writes without a second look-up, and only a call that failed pays.
+//!
+//! What lies behind ([`Behind`]) holds entries that were evicted. A place knows whether that may be so ([`Beyond`]): where nothing was, nobody is asked.
+
+mod eviction;
+mod place;
+
+use hashbrown::HashTable;
+
+use self::place::{Cell, Entries, Rest};
+use super::{
+    behind::Behind,
+    delivery::StoredColumn,
+    expiry::is_expired,
+    spill::{Found, SpillError},
+    stored::StoredBytes,
+};
+use crate::stream::{BytesColumn, EventTime, hash_key};
+
+/// What may lie behind the memory of a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beyond {
+    /// Nothing: all its entries are here.
+    Nothing,
+    /// Entries of which the newest version may be there.
+    Something,
+    /// Entries that were all cleared: what is there is void.
+    Void,
+}
+
+/// One key, state and namespace.
+struct Place {
+    /// The beginning of its entries' stored keys.
+    prefix: Box<[u8]>,
+    entries: Entries,
+    beyond: Beyond,
+    /// Used since the hand passed.
+    used: bool,
+}
+
+/// What a call has changed, to take it back.
+enum Undo {
+    /// The entry was this, or not there.
+    Entry(u32, Rest, Option<Cell>),
+    /// The place had these entries.
+    Cleared(u32, Entries, Beyond),
+}
+
+/// The time to live of a state's entries, at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Lifetime {
+    /// Processing time.
+    pub now: EventTime,
+    /// Milliseconds; none: for ever.
+    pub ttl_ms: Option<u64>,
+}
+
+impl Lifetime {
+    fn has_ended(self, accessed: i64) -> bool {
+        self.ttl_ms.is_some_and(|ttl_ms| is_expired(EventTime(accessed), self.now, ttl_ms))
+    }
+}
+
+/// A part of a place.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The rest of each entry's stored key.
+    pub rests: BytesColumn,
+    /// The value of each entry.
+    pub values: StoredColumn,
+    /// Where the next page begins; none after the last one.
+    pub next: Option<Vec<u8>>,
+}
+
+/// The entries of one task.
+#[derive(Default)]
+pub struct Cells {
+    places: Vec<Option<Place>>,
+    free: Vec<u32>,
+    index: HashTable<u32>,
+    bytes: usize,
+    /// The index of the next list element.
+    next_element: u64,
+    undo: Vec<Undo>,
+    /// Where the search for something to evict goes on.
+    hand: usize,
+    /// Where the search for expired entries goes on.
+    swept: usize,
+    scratch: (Vec<u8>, Vec<u8>),
+}
+
+impl Cells {
+    /// Bytes of memory, about.
+    pub fn bytes(&self) -> usize {
+        self.bytes + self.index.capacity() * 5 + self.places.len() * size_of::<Option<Place>>()
+    }
+
+    /// How many entries are in memory, those that only say that something is gone included.
+    pub fn len(&self) -> usize {
+        self.places.iter().flatten().map(|place| place.entries.len()).sum()
+    }
+
+    /// Whether there is none in memory.
+    pub fn is_empty(&self) -> bool {
+        self.places.iter().flatten().all(|place| place.entries.len() == 0)
+    }
+
+    fn find(&self, prefix: &[u8]) -> Option<u32> {
+        let places = &self.places;
+        let same = |at: &u32| places[*at as usize].as_ref().is_some_and(|place| *place.prefix == *prefix);
+        self.index.find(hash_key(prefix), same).copied()
+    }
+
+    fn place_mut(&mut self, at: u32) -> &mut Place {
+        self.places[at as usize].as_mut().expect("the index names live places only")
+    }
+
+    /// The place of a prefix, made when there is none.
+    fn find_or_make(&mut self, prefix: &[u8], behind: &Behind) -> u32 {
+        if let Some(at) = self.find(prefix) {
+            return at;
+        }
+        let beyond = if behind.may_contain() { Beyond::Something } else { Beyond::Nothing };
+        let place = Place { prefix: prefix.into(), entries: Entries::default(), beyond, used: true };
+        self.bytes += prefix.len();
+        let at = match self.free.pop() {
+            Some(at) => {
+                self.places[at as usize] = Some(place);
+                at
+            }
+            None => {
+                self.places.push(Some(place));
+                u32::try_from(self.places.len() - 1).expect("fewer places than fit the memory of a machine")
+            }
+        };
+        let places = &self.places;
+        let hash = |at: &u32| places[*at as usize].as_ref().map_or(0, |place| hash_key(&place.prefix));
+        self.index.insert_unique(hash_key(prefix), at, hash);
+        at
+    }
+
+    /// Forgets a place.
+    fn drop_place(&mut self, at: u32) {
+        let Some(place) = self.places[at as usize].take() else { return };
+        self.bytes -= place.prefix.len() + place.entries.bytes();
+        if let Ok(found) = self.index.find_entry(hash_key(&place.prefix), |other| *other == at) {
+            found.remove();
+        }
+        self.free.push(at);
+    }
+
+    /// Appends the entry at `rest` to `out`: absent when there is none or it has expired.
+    ///
+    /// # Errors
+    /// When what lies behind can't be read.
+    pub fn get(
+        &mut self,
+        (prefix, rest): (&[u8], &[u8]),
+        lifetime: Lifetime,
+        behind: &mut Behind,
+        out: &mut StoredColumn,
+    ) -> Result<(), SpillError> {
+        let place = self.find(prefix);
+        if let Some(at) = place {
+            let place = self.place_mut(at);
+            place.used = true;
+            let known = place.entries.get(rest);
+            if known.is_some() || place.beyond != Beyond::Something {
+                match known.filter(|cell| cell.version != 0 && !lifetime.has_ended(cell.accessed)) {
+                    Some(cell) => out.push_with_version(cell.version, &cell.value),
+                    None => out.push_with_version(0, &[]),
+                }
+                return Ok(());
+            }
+        }
+        let (mut key, mut value) = std::mem::take(&mut self.scratch);
+        let found = self.load((prefix, rest), behind, &mut key, &mut value);
+        let loaded = found.map(|cell| match cell {
+            Some(cell) => {
+                if lifetime.has_ended(cell.accessed) {
+                    out.push_with_version(0, &[]);
+                } else {
+                    out.push_with_version(cell.version, &cell.value);
+                    let at = self.find_or_make(prefix, behind);
+                    self.insert(at, Rest::from_slice(rest), cell);
+                }
+            }
+            None => out.push_with_version(0, &[]),
+        });
+        self.scratch = (key, value);
+        loaded
+    }
+
+    /// What lies behind for an entry, as it would be here.
+    fn load(
+        &self,
+        (prefix, rest): (&[u8], &[u8]),
+        behind: &mut Behind,
+        key: &mut Vec<u8>,
+        value: &mut Vec<u8>,
+    ) -> Result<Option<Cell>, SpillError> {
+        let Some(spill) = behind.spill() else { return Ok(None) };
+        key.clear();
+        key.extend_from_slice(prefix);
+        key.extend_from_slice(rest);
+        match spill.get(key, value)? {
+            Found::Absent => Ok(None),
+            Found::Value => {
+                let stored = StoredBytes::decode(value).map_err(|error| spill.undecodable(&error))?;
+                Ok(Some(Cell::loaded(&stored)))
+            }
+        }
+    }
+
+    fn insert(&mut self, at: u32, rest: Rest, cell: Cell) -> Option<Cell> {
+        let place = self.place_mut(at);
+        place.used = true;
+        let before = place.entries.bytes();
+        let old = place.entries.insert(rest, cell);
+        let after = place.entries.bytes();
+        self.bytes = self.bytes + after - before;
+        old
+    }
+
+    fn remove(&mut self, at: u32, rest: &[u8]) -> Option<Cell> {
+        let place = self.place_mut(at);
+        let before = place.entries.bytes();
+        let old = place.entries.remove(rest);
+        let after = place.entries.bytes();
+        self.bytes = self.bytes + after - before;
+        old
+    }
+
+    /// Writes an entry; version 0 removes it.
+    pub fn put(&mut self, (prefix, rest): (&[u8], &[u8]), version: u16, value: &[u8], now: EventTime, behind: &Behind) {
+        let at = self.find_or_make(prefix, behind);
+        let rest = Rest::from_slice(rest);
+        let old = if version != 0 || self.place_mut(at).beyond == Beyond::Something {
+            self.insert(at, rest.clone(), Cell::written(version, value, now))
+        } else {
+            self.remove(at, &rest)
+        };
+        self.undo.push(Undo::Entry(at, rest, old));
+    }
+
+    /// Appends an element to a list.
+    pub fn append(&mut self, prefix: &[u8], version: u16, value: &[u8], now: EventTime, behind: &Behind) {
+        let rest = self.next_element.to_be_bytes();
+        self.next_element += 1;
+        self.put((prefix, &rest), version, value, now, behind);
+    }
+
+    /// Removes all entries of a place.
+    pub fn clear(&mut self, prefix: &[u8], behind: &Behind) {
+        if self.find(prefix).is_none() && !behind.may_contain() {
+            return;
+        }
+        let at = self.find_or_make(prefix, behind);
+        let place = self.place_mut(at);
+        place.used = true;
+        let (entries, beyond) = (std::mem::take(&mut place.entries), place.beyond);
+        if beyond == Beyond::Something {
+            place.beyond = Beyond::Void;
+        }
+        self.bytes -= entries.bytes();
+        self.undo.push(Undo::Cleared(at, entries, beyond));
+    }
+
+    /// Reads entries of a place in order, from `from` on: about `bytes_max` bytes, at least one entry if there is one.
+    ///
+    /// # Errors
+    /// When what lies behind can't be read.
+    pub fn read(
+        &mut self,
+        prefix: &[u8],
+        from: &[u8],
+        bytes_max: usize,
+        lifetime: Lifetime,
+        behind: &mut Behind,
+    ) -> Result<Page, SpillError> {
+        let place = self.find(prefix);
+        if let Some(at) = place {
+            self.place_mut(at).used = true;
+        }
+        let place = place.and_then(|at| self.places[at as usize].as_ref());
+        let mut page = Filling { page: Page::default(), bytes_max, lifetime };
+        let mut here = place.map(|place| place.entries.from(from)).into_iter().flatten().peekable();
+        let asks = place.is_none_or(|place| place.beyond == Beyond::Something);
+        if let Some(spill) = behind.spill().filter(|_| asks) {
+            let undecodable: Vec<_> = Vec::new();
+            let mut first = prefix.to_vec();
+            first.extend_from_slice(from);
+            let mut failed = undecodable;
+            {
+                let mut there = spill.range(prefix, std::ops::Bound::Included(&first))?;
+                while let Some((key, value)) = there.next()? {
+                    let rest = &key[prefix.len()..];
+                    while let Some((known, cell)) = here.next_if(|(known, _)| &***known < rest) {
+                        if !page.takes(known, cell.version, cell.accessed, &cell.value) {
+                            return Ok(page.page);
+                        }
+                    }
+                    if let Some((known, cell)) = here.next_if(|(known, _)| &***known == rest) {
+                        if !page.takes(known, cell.version, cell.accessed, &cell.value) {
+                            return Ok(page.page);
+                        }
+                        continue;
+                    }
+                    match StoredBytes::decode(value) {
+                        Ok(stored) => {
+                            let accessed = stored.last_access.map_or(i64::MIN, |time| time.0);
+                            if !page.takes(rest, stored.version, accessed, stored.value) {
+                                return Ok(page.page);
+                            }
+                        }
+                        Err(error) => {
+                            failed.push(error);
+                            break;
+                        }
+                    }
+                }
+            }
+            if let Some(error) = failed.first() {
+                return Err(spill.undecodable(error));
+            }
+        }
+        for (known, cell) in here {
+            if !page.takes(known, cell.version, cell.accessed, &cell.value) {
+                break;
+            }
+        }
+        Ok(page.page)
+    }
+
+    /// What the call changed stands.
+    pub fn commit(&mut self) {
+        let mut undo = std::mem::take(&mut self.undo);
+        for change in undo.drain(..) {
+            let (Undo::Entry(at, ..) | Undo::Cleared(at, ..)) = change;
+            let empty = self.places[at as usize]
+                .as_ref()
+                .is_some_and(|place| place.entries.len() == 0 && place.beyond == Beyond::Nothing);
+            if empty {
+                self.drop_place(at);
+            }
+        }
+        self.undo = undo;
+    }
+
+    /// What the call changed was never changed.
+    pub fn roll_back(&mut self) {
+        let mut undo = std::mem::take(&mut self.undo);
+        while let Some(change) = undo.pop() {
+            match change {
+                Undo::Entry(at, rest, Some(old)) => {
+                    self.insert(at, rest, old);
+                }
+                Undo::Entry(at, rest, None) => {
+                    self.remove(at, &rest);
+                }
+                Undo::Cleared(at, entries, beyond) => {
+                    let place = self.place_mut(at);
+                    place.beyond = beyond;
+                    let before = place.entries.bytes();
+                    place.entries = entries;
+                    let after = place.entries.bytes();
+                    self.bytes = self.bytes + after - before;
+                }
+            }
+        }
+        self.undo = undo;
+    }
+}
+
+/// A page that is being filled.
+struct Filling {
+    page: Page,
+    bytes_max: usize,
+    lifetime: Lifetime,
+}
+
+impl Filling {
+    /// Takes an entry if it is one; false: the page is full, and the entry begins the next one.
+    fn takes(&mut self, rest: &[u8], version: u16, accessed: i64, value: &[u8]) -> bool {
+        if version == 0 || self.lifetime.has_ended(accessed) {
+            return true;
+        }
+        let bytes = self.page.rests.bytes() + self.page.values.values.bytes() + 8 * self.page.rests.len();
+        if !self.page.rests.is_empty() && bytes + rest.len() + value.len() > self.bytes_max {
+            self.page.next = Some(rest.to_vec());
+            return false;
+        }
+        self.page.rests.push(rest);
+        self.page.values.push_with_version(version, value);
+        true
+    }
+}

@@ -1,0 +1,162 @@
+//! What the memtable does when memory ends, and with entries that have expired.
+
+use std::ops::Bound;
+
+use super::{Beyond, Cells};
+use crate::{
+    state::{
+        behind::Behind,
+        is_expired,
+        spill::{Access, SpillError},
+        stored::StoredBytes,
+    },
+    stream::EventTime,
+};
+
+/// Of a large place so many entries are evicted at a time.
+const ENTRIES_AT_ONCE: usize = 256;
+
+impl Cells {
+    /// Evicts places that were not used since the hand passed them, until at least about `bytes` bytes are free; of a large place, a part. To be called between calls
+    /// of the guest. `expires` says of a state whether it has a time to live.
+    ///
+    /// # Errors
+    /// When what lies behind fails.
+    pub fn evict(
+        &mut self,
+        bytes: usize,
+        expires: impl Fn(u16) -> bool,
+        behind: &mut Behind,
+    ) -> Result<(), SpillError> {
+        let goal = self.bytes.saturating_sub(bytes);
+        // Twice round: the first time may only find that everything was used.
+        let mut looks = 2 * self.places.len();
+        while self.bytes > goal && looks > 0 {
+            looks -= 1;
+            self.hand = if self.hand + 1 < self.places.len() { self.hand + 1 } else { 0 };
+            let Some(place) = &mut self.places[self.hand] else { continue };
+            if std::mem::replace(&mut place.used, false) {
+                continue;
+            }
+            self.evict_place(self.hand as u32, ENTRIES_AT_ONCE, &expires, behind)?;
+            // What is left of a large place is next.
+            if self.places[self.hand].is_some() {
+                looks += 1;
+                self.hand = self.hand.checked_sub(1).unwrap_or(self.places.len() - 1);
+            }
+        }
+        behind.check()
+    }
+
+    /// Evicts everything.
+    ///
+    /// # Errors
+    /// When what lies behind fails.
+    pub fn evict_all(&mut self, expires: impl Fn(u16) -> bool, behind: &mut Behind) -> Result<(), SpillError> {
+        for at in 0..self.places.len() {
+            if self.places[at].is_some() {
+                self.evict_place(at as u32, usize::MAX, &expires, behind)?;
+            }
+        }
+        behind.check()
+    }
+
+    /// Evicts up to `most` entries of a place, and the place when none is left.
+    fn evict_place(
+        &mut self,
+        at: u32,
+        most: usize,
+        expires: &impl Fn(u16) -> bool,
+        behind: &mut Behind,
+    ) -> Result<(), SpillError> {
+        let Some(place) = &self.places[at as usize] else { return Ok(()) };
+        let mut key = place.prefix.to_vec();
+        let prefix_len = key.len();
+        if place.beyond == Beyond::Void {
+            self.make_void(at, behind)?;
+        }
+        let place = self.place_mut(at);
+        place.beyond = Beyond::Something;
+        let expires = state_of(&place.prefix).is_some_and(expires);
+        let before = place.entries.bytes();
+        let taken = place.entries.take_first(most);
+        let (after, empty) = (place.entries.bytes(), place.entries.len() == 0);
+        self.bytes = self.bytes + after - before;
+        let mut value = Vec::new();
+        for (rest, cell) in taken.into_iter().filter(|(_, cell)| cell.dirty) {
+            key.truncate(prefix_len);
+            key.extend_from_slice(&rest);
+            let stored = (cell.version != 0).then(|| {
+                let last_access = expires.then_some(EventTime(cell.accessed));
+                StoredBytes { version: cell.version, last_access, value: &cell.value }
+                    .encode(&mut value)
+                    .expect("the version is not 0");
+                &value[..]
+            });
+            behind.push(&key, stored, Access::Ordered);
+        }
+        if empty {
+            self.drop_place(at);
+        }
+        behind.check()
+    }
+
+    /// Says of every entry that lies behind a cleared place, and is not here, that it is gone.
+    fn make_void(&mut self, at: u32, behind: &mut Behind) -> Result<(), SpillError> {
+        let prefix = self.place_mut(at).prefix.clone();
+        let mut from = prefix.to_vec();
+        loop {
+            let mut gone = Vec::new();
+            if let Some(spill) = behind.spill() {
+                let mut there = spill.range(&prefix, Bound::Included(&from))?;
+                while let Some((key, _)) = there.next()? {
+                    gone.push(key.to_vec());
+                    if gone.len() == ENTRIES_AT_ONCE {
+                        break;
+                    }
+                }
+            }
+            let Some(last) = gone.last() else { return Ok(()) };
+            from.clone_from(last);
+            from.push(0);
+            let place = self.place_mut(at);
+            gone.retain(|key| place.entries.get(&key[prefix.len()..]).is_none());
+            for key in &gone {
+                behind.push(key, None, Access::Ordered);
+            }
+            behind.check()?;
+        }
+    }
+
+    /// Looks at the next `places` places and drops entries that have expired at `now`; `ttl_ms` gives the time to live of a state. What of them lies behind expires by itself.
+    pub fn sweep(&mut self, places: usize, now: EventTime, ttl_ms: impl Fn(u16) -> Option<u64>) {
+        for _ in 0..places.min(self.places.len()) {
+            self.swept = if self.swept + 1 < self.places.len() { self.swept + 1 } else { 0 };
+            let Some(place) = &mut self.places[self.swept] else { continue };
+            let Some(ttl_ms) = state_of(&place.prefix).and_then(&ttl_ms) else { continue };
+            let before = place.entries.bytes();
+            place.entries.retain(|_, cell| cell.version == 0 || !is_expired(EventTime(cell.accessed), now, ttl_ms));
+            let (after, empty) = (place.entries.bytes(), place.entries.len() == 0);
+            self.bytes = self.bytes + after - before;
+            // A cleared place must be known as such.
+            if empty && place.beyond != Beyond::Void {
+                self.drop_place(self.swept as u32);
+            }
+        }
+    }
+
+    /// Hands every place with an entry that has not expired to `visit`: its prefix.
+    pub fn for_each_place(&self, has_ended: impl Fn(u16, i64) -> bool, mut visit: impl FnMut(&[u8])) {
+        for place in self.places.iter().flatten() {
+            let state = state_of(&place.prefix).unwrap_or(u16::MAX);
+            if place.entries.from(&[]).any(|(_, cell)| cell.version != 0 && !has_ended(state, cell.accessed)) {
+                visit(&place.prefix);
+            }
+        }
+    }
+}
+
+/// The state id in a stored key.
+fn state_of(stored_key: &[u8]) -> Option<u16> {
+    stored_key.get(2..4).and_then(|id| Some(u16::from_be_bytes(id.try_into().ok()?)))
+}

@@ -1,0 +1,467 @@
+//! The keyed state of one task: the slot table, the cells, and what lies behind both.
+//!
+//! Point states without a namespace live in the table, everything else in the cells. A call's writes to cells are made at once and taken back when the call fails; writes to the
+//! table are staged by whoever calls this, and applied when the call has returned well. Between calls the state keeps to its budget by evicting, and drops what has expired.
+
+use std::sync::Arc;
+
+mod walk;
+
+use self::walk::KeyList;
+pub use self::walk::WalkError;
+use super::{
+    Expiry,
+    behind::{Behind, SpillSetup},
+    cells::{Cells, Lifetime, Page},
+    delivery::{Delivery, StoredColumn, StoredValue, split_access},
+    is_expired,
+    spill::{SpillCounters, SpillError},
+    stored::namespace_prefix,
+    table::{KeyTable, SlotError},
+};
+use crate::stream::{EventTime, Keys, hash_key};
+
+/// How a state is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// One value per key and namespace: value, reducing, aggregating.
+    Point,
+    /// Elements in append order.
+    List,
+    /// Values by map key.
+    Map,
+}
+
+/// A time to live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ttl {
+    /// Milliseconds of processing time.
+    pub ms: u64,
+    /// Reading begins it anew, not only writing.
+    pub on_read: bool,
+}
+
+/// What must be known of a keyed state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateSpec {
+    /// How it is kept.
+    pub form: Form,
+    /// The current schema version.
+    pub version: u16,
+    /// Whether it is delivered with the keys of a batch. Only for point states.
+    pub prefetch: bool,
+    /// Whether the end of the input visits keys that have an entry in it.
+    pub on_end: bool,
+    /// How long entries live; none: for ever.
+    pub ttl: Option<Ttl>,
+}
+
+/// How a task's keyed state is made.
+pub struct StateSetup {
+    /// The states by their numbers; none where the number is not one of keyed state. At most 65,536.
+    pub states: Vec<Option<StateSpec>>,
+    /// At most about so many slots.
+    pub slots_max: usize,
+    /// At most so many records are in a batch.
+    pub batch_records: usize,
+    /// The number of key groups.
+    pub max_parallelism: u32,
+    /// Where entries are evicted to, and the bytes of memory above which they are; none: all stay in memory.
+    pub spill: Option<(SpillSetup, usize)>,
+}
+
+/// Where an entry is: whose slot, and the namespace; empty: none.
+#[derive(Clone, Copy, Debug)]
+pub struct PlaceOf<'a> {
+    /// The state's number.
+    pub state: u32,
+    /// The slot of the key.
+    pub slot: u32,
+    /// The namespace.
+    pub namespace: &'a [u8],
+}
+
+/// Why an entry could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The slot stands for no key.
+    #[error("slot {} stands for no key", .0.0)]
+    Slot(SlotError),
+    /// What lies behind the memory failed.
+    #[error(transparent)]
+    Spill(#[from] SpillError),
+}
+
+impl From<SlotError> for StateError {
+    fn from(error: SlotError) -> Self {
+        Self::Slot(error)
+    }
+}
+
+/// An entry of the table takes about so many bytes, and its guest's slot should not be more than a few percent of it.
+const BYTES_PER_SLOT_MIN: usize = 256;
+/// So many places or buckets are looked at for expired entries after each call.
+const SWEPT_PER_CALL: usize = 64;
+/// At least so many bytes are freed at a time.
+const EVICTED_BYTES_MIN: usize = 16 << 10;
+/// At most so many entries are evicted after one call while memory lasts.
+const EVICTED_ENTRIES_STEP: usize = 256;
+
+/// The keyed state of one task.
+pub struct KeyedState {
+    table: KeyTable,
+    cells: Cells,
+    behind: Behind,
+    states: Vec<Option<StateSpec>>,
+    /// The column of the table in which a state is, by its number.
+    columns: Vec<Option<u32>>,
+    /// The time to live of each column.
+    ttl_ms: Vec<Option<u64>>,
+    /// The columns that are delivered anew in every call.
+    expiring: Vec<u32>,
+    expiry: Option<Arc<Expiry>>,
+    /// Processing time of the call.
+    now: EventTime,
+    budget: usize,
+    /// The number of the last call for which a slot was named, by slot.
+    named: Vec<u32>,
+    calls: u32,
+    walk: Option<KeyList>,
+    prefix: Vec<u8>,
+}
+
+impl KeyedState {
+    /// No state yet.
+    pub fn new(setup: StateSetup) -> Self {
+        let StateSetup { states, slots_max, batch_records, max_parallelism, spill } = setup;
+        let is_point = |spec: &&StateSpec| spec.form == Form::Point;
+        let mut columns = Vec::new();
+        let mut stored = Vec::new();
+        for (number, spec) in (0_u32..).zip(&states) {
+            columns.push(spec.as_ref().filter(is_point).map(|spec| {
+                stored.push(StoredValue {
+                    number,
+                    version: spec.version,
+                    prefetch: spec.prefetch,
+                    on_end: spec.on_end,
+                    expires: spec.ttl.is_some(),
+                });
+                stored.len() as u32 - 1
+            }));
+        }
+        let ttl_of = |value: &StoredValue| states[value.number as usize].and_then(|spec| Some(spec.ttl?.ms));
+        let ttl_ms: Vec<_> = stored.iter().map(ttl_of).collect();
+        let expiring = (0_u32..).zip(&stored).filter(|(_, value)| value.expires && value.prefetch);
+        let (spill, budget) = spill.map_or((None, usize::MAX), |(setup, budget)| (Some(setup), budget));
+        let ttls = (0_u16..).zip(&states).filter_map(|(id, spec)| Some((id, (*spec)?.ttl?.ms)));
+        let expiry = states.iter().flatten().any(|spec| spec.ttl.is_some()).then(|| Arc::new(Expiry::new(ttls)));
+        let spill = spill.map(|mut setup| {
+            setup.options.expiry.clone_from(&expiry);
+            setup
+        });
+        Self {
+            expiring: expiring.map(|(column, _)| column).collect(),
+            table: KeyTable::new(stored, slots_max.min(budget / BYTES_PER_SLOT_MIN), batch_records),
+            cells: Cells::default(),
+            behind: Behind::new(spill, max_parallelism),
+            states,
+            columns,
+            ttl_ms,
+            expiry,
+            now: EventTime(0),
+            budget,
+            named: Vec::new(),
+            calls: 0,
+            walk: None,
+            prefix: Vec::new(),
+        }
+    }
+
+    /// A call begins at this processing time.
+    pub fn begin(&mut self, now: EventTime) {
+        self.now = now;
+        if let Some(expiry) = &self.expiry {
+            expiry.set_now(now);
+        }
+    }
+
+    /// What is known of a state; none for a number that is not one of keyed state.
+    #[inline]
+    pub fn spec(&self, state: u32) -> Option<&StateSpec> {
+        self.states.get(state as usize)?.as_ref()
+    }
+
+    /// The column of the table in which a point state is.
+    #[inline]
+    pub fn column_of(&self, state: u32) -> Option<u32> {
+        *self.columns.get(state as usize)?
+    }
+
+    /// The slot table.
+    #[inline]
+    pub fn table(&self) -> &KeyTable {
+        &self.table
+    }
+
+    /// Finds or makes the slot of every key of a batch, and writes into `delivery` (cleared first) what the guest must be told.
+    ///
+    /// # Errors
+    /// When what lies behind the memory can't be read.
+    #[inline]
+    pub fn resolve(&mut self, keys: &Keys, delivery: &mut Delivery) -> Result<(), SpillError> {
+        self.table.resolve(keys, &mut self.behind, delivery);
+        if !self.expiring.is_empty() {
+            self.deliver_expiring(delivery);
+        }
+        self.behind.check()
+    }
+
+    /// Delivers states with a time to live for every slot of the batch.
+    fn deliver_expiring(&mut self, delivery: &mut Delivery) {
+        self.calls = self.calls.wrapping_add(1);
+        if self.calls == 0 {
+            self.named.fill(0);
+            self.calls = 1;
+        }
+        let Delivery { slots, distinct, expiring, .. } = delivery;
+        for slot in slots.iter() {
+            let at = *slot as usize;
+            if at >= self.named.len() {
+                self.named.resize(at + 1, 0);
+            }
+            if std::mem::replace(&mut self.named[at], self.calls) != self.calls {
+                distinct.push(*slot);
+            }
+        }
+        if expiring.is_empty() {
+            let numbers = (0_u32..)
+                .zip(&self.columns)
+                .filter(|(_, column)| column.is_some_and(|column| self.expiring.contains(&column)));
+            *expiring = numbers.map(|(number, _)| (number, StoredColumn::default())).collect();
+        }
+        for ((_, out), column) in expiring.iter_mut().zip(&self.expiring) {
+            let current = self.table.version(*column).unwrap_or(1);
+            for slot in &*distinct {
+                let (version, value) = self.value(*slot, *column).unwrap_or((0, &[]));
+                out.push(version, value, current);
+            }
+        }
+    }
+
+    /// The slot of another key; none when the call has asked for as many as a batch may have.
+    ///
+    /// # Errors
+    /// When what lies behind the memory can't be read.
+    pub fn slot_of(&mut self, key: &[u8]) -> Result<Option<u32>, SpillError> {
+        let slot = self.table.slot_of(key, &mut self.behind);
+        self.behind.check()?;
+        Ok(slot)
+    }
+
+    /// Version (0: absent or expired) and bytes of a point state.
+    ///
+    /// # Errors
+    /// When the slot stands for no key.
+    #[inline]
+    pub fn value(&self, slot: u32, column: u32) -> Result<(u16, &[u8]), SlotError> {
+        let (version, value) = self.table.value(slot, column)?;
+        let Some(ttl_ms) = self.ttl_ms[column as usize].filter(|_| version != 0) else { return Ok((version, value)) };
+        match split_access(value) {
+            (Some(accessed), _) if is_expired(accessed, self.now, ttl_ms) => Ok((0, &[])),
+            (_, value) => Ok((version, value)),
+        }
+    }
+
+    /// The table, to apply writes of states that do not expire.
+    #[inline]
+    pub fn table_mut(&mut self) -> &mut KeyTable {
+        &mut self.table
+    }
+
+    /// Whether the values of a column are stored with the time of their last access: then they are written by [`Self::write_expiring`].
+    #[inline]
+    pub fn expires(&self, column: u32) -> bool {
+        self.ttl_ms[column as usize].is_some()
+    }
+
+    /// Writes a point state with a time to live; version 0 clears it.
+    ///
+    /// # Errors
+    /// When the slot stands for no key.
+    pub fn write_expiring(&mut self, slot: u32, column: u32, version: u16, value: &[u8]) -> Result<(), SlotError> {
+        if version == 0 {
+            return self.table.set_value(slot, column, 0, &[]);
+        }
+        self.prefix.clear();
+        self.prefix.extend_from_slice(&self.now.0.to_le_bytes());
+        self.prefix.extend_from_slice(value);
+        self.table.set_value(slot, column, version, &self.prefix)
+    }
+
+    fn lifetime(&self, state: u32) -> (Lifetime, bool) {
+        let ttl = self.spec(state).and_then(|spec| spec.ttl);
+        (Lifetime { now: self.now, ttl_ms: ttl.map(|ttl| ttl.ms) }, ttl.is_some_and(|ttl| ttl.on_read))
+    }
+
+    /// Puts the common beginning of the stored keys of a place into `self.prefix`.
+    fn find_place(&mut self, place: PlaceOf<'_>) -> Result<(), SlotError> {
+        let key = self.table.key(place.slot)?;
+        let group = self.behind.group(hash_key(key));
+        namespace_prefix(group, place.state as u16, key, place.namespace, &mut self.prefix)
+            .expect("keys and namespaces are bounded where they come in");
+        Ok(())
+    }
+
+    /// Appends the value of a cell to `out`, absent or not. `map_key` is empty for a point state in a namespace.
+    ///
+    /// # Errors
+    /// When the slot stands for no key, or what lies behind the memory can't be read.
+    pub fn get_cell(&mut self, place: PlaceOf<'_>, map_key: &[u8], out: &mut StoredColumn) -> Result<(), StateError> {
+        self.find_place(place)?;
+        let (lifetime, on_read) = self.lifetime(place.state);
+        self.cells.get((&self.prefix, map_key), lifetime, &mut self.behind, out)?;
+        if on_read
+            && let Some((version, value)) = out.last()
+            && version != 0
+        {
+            self.cells.put((&self.prefix, map_key), version, value, self.now, &self.behind);
+        }
+        Ok(())
+    }
+
+    /// Writes a cell; version 0 removes it.
+    ///
+    /// # Errors
+    /// When the slot stands for no key.
+    pub fn put_cell(
+        &mut self,
+        place: PlaceOf<'_>,
+        map_key: &[u8],
+        version: u16,
+        value: &[u8],
+    ) -> Result<(), SlotError> {
+        self.find_place(place)?;
+        self.cells.put((&self.prefix, map_key), version, value, self.now, &self.behind);
+        Ok(())
+    }
+
+    /// Appends an element to a list.
+    ///
+    /// # Errors
+    /// When the slot stands for no key.
+    pub fn append(&mut self, place: PlaceOf<'_>, version: u16, value: &[u8]) -> Result<(), SlotError> {
+        self.find_place(place)?;
+        self.cells.append(&self.prefix, version, value, self.now, &self.behind);
+        Ok(())
+    }
+
+    /// Removes all entries of a place.
+    ///
+    /// # Errors
+    /// When the slot stands for no key.
+    pub fn clear(&mut self, place: PlaceOf<'_>) -> Result<(), SlotError> {
+        self.find_place(place)?;
+        self.cells.clear(&self.prefix, &self.behind);
+        Ok(())
+    }
+
+    /// Reads a list or map in order, from `from` on.
+    ///
+    /// # Errors
+    /// When the slot stands for no key, or what lies behind the memory can't be read.
+    pub fn read(&mut self, place: PlaceOf<'_>, from: &[u8], bytes_max: usize) -> Result<Page, StateError> {
+        self.find_place(place)?;
+        let (lifetime, on_read) = self.lifetime(place.state);
+        let page = self.cells.read(&self.prefix, from, bytes_max, lifetime, &mut self.behind)?;
+        if on_read {
+            for index in 0..page.rests.len() {
+                let (version, value) = page.values.get(index, 0);
+                self.cells.put((&self.prefix, page.rests.get(index)), version, value, self.now, &self.behind);
+            }
+        }
+        Ok(page)
+    }
+
+    /// What the call changed in cells stands.
+    #[inline]
+    pub fn commit(&mut self) {
+        self.cells.commit();
+    }
+
+    /// What the call changed in cells is taken back.
+    #[inline]
+    pub fn roll_back(&mut self) {
+        self.cells.roll_back();
+    }
+
+    /// Keeps to the budget, and drops a few expired entries. To be called after each call of the guest.
+    ///
+    /// # Errors
+    /// When what lies behind the memory fails.
+    #[inline]
+    pub fn tidy(&mut self) -> Result<(), SpillError> {
+        if self.expiry.is_some() {
+            self.sweep();
+        }
+        if self.table.bytes() + self.table.growth() + self.cells.bytes() > self.budget { self.evict() } else { Ok(()) }
+    }
+
+    fn sweep(&mut self) {
+        self.table.sweep(SWEPT_PER_CALL, self.now, &self.ttl_ms, &mut self.behind);
+        let states = &self.states;
+        self.cells.sweep(SWEPT_PER_CALL, self.now, |state| ttl_of(states, state));
+    }
+
+    /// Evicts from the larger of table and cells until the budget holds.
+    fn evict(&mut self) -> Result<(), SpillError> {
+        if !self.behind.takes_entries() || self.walk.as_ref().is_some_and(|walk| walk.is_over_table()) {
+            return Ok(());
+        }
+        let states = &self.states;
+        loop {
+            let (table, cells) = (self.table.bytes() + self.table.growth(), self.cells.bytes());
+            let over = (table + cells).saturating_sub(self.budget);
+            if over == 0 {
+                break;
+            }
+            let before = self.table.bytes() + cells;
+            if cells > table {
+                let expires = |state| ttl_of(states, state).is_some();
+                self.cells.evict(over.max(EVICTED_BYTES_MIN), expires, &mut self.behind)?;
+            } else {
+                self.table.evict(EVICTED_ENTRIES_STEP, &mut self.behind);
+            }
+            self.behind.check()?;
+            if self.table.bytes() + self.cells.bytes() >= before {
+                // What is left is less than can be evicted: the memory of the table itself.
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// All slots are given up: a new guest has seen none.
+    pub fn forget_slots(&mut self) {
+        self.table.forget_slots(&mut self.behind);
+    }
+
+    /// Releases half of the slots, for a guest that uses much memory.
+    pub fn halve_slots(&mut self) {
+        let slots = self.table.slots_used().min(self.table.slots_max()) / 2;
+        self.table.lower_slots(slots, &mut self.behind);
+    }
+
+    /// How many keys and other entries are in memory, and how many bytes they take.
+    pub fn size(&self) -> (usize, usize) {
+        (self.table.len() + self.cells.len(), self.table.bytes() + self.cells.bytes())
+    }
+
+    /// What was evicted so far.
+    pub fn spilled(&self) -> SpillCounters {
+        self.behind.counters()
+    }
+}
+
+fn ttl_of(states: &[Option<StateSpec>], state: u16) -> Option<u64> {
+    Some((*states.get(usize::from(state))?)?.ttl?.ms)
+}

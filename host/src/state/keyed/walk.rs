@@ -1,0 +1,230 @@
+//! The keys that the end of the input visits: each with an entry in a state that asks for it, once.
+//!
+//! Where point states of which nothing was evicted are all that asks, the table is walked, which keeps its entries where they are meanwhile. Otherwise the keys are written down
+//! first, because what the visits change must not change which keys are visited; the list goes to a file when it is long. Where something was evicted, everything is, so that
+//! the keys of a state lie in one order in one place.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
+    ops::Bound,
+};
+
+use tempfile::SpooledTempFile;
+
+use super::{KeyedState, ttl_of};
+use crate::{
+    state::{
+        Form, SpillError, is_expired,
+        stored::{StoredBytes, StoredKey, key_prefix, state_prefix},
+    },
+    stream::{EventTime, Keys, hash_key},
+};
+
+/// A list of keys up to so many bytes stays in memory.
+const LIST_BYTES_IN_MEMORY: usize = 16 << 20;
+/// So many keys of what was evicted are looked at in one go.
+const KEYS_AT_ONCE: usize = 1024;
+
+/// Where the walk is.
+pub(super) enum KeyList {
+    /// At this bucket of the table; none: at its end.
+    Table(Option<usize>),
+    /// In keys that were written down behind their lengths; so many are left.
+    Written(BufReader<SpooledTempFile>, u64),
+}
+
+/// Why the walk could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum WalkError {
+    /// What lies behind the memory failed.
+    #[error(transparent)]
+    Spill(#[from] SpillError),
+    /// The list of the keys could not be written or read.
+    #[error("the list of the keys that the end of the input visits, a temporary file, failed: {0}")]
+    List(#[from] io::Error),
+}
+
+impl KeyList {
+    pub(super) fn is_over_table(&self) -> bool {
+        matches!(self, Self::Table(Some(_)))
+    }
+}
+
+/// Keys that are being written down.
+struct Writing {
+    file: BufWriter<SpooledTempFile>,
+    count: u64,
+}
+
+impl Writing {
+    fn push(&mut self, key: &[u8]) -> io::Result<()> {
+        self.count += 1;
+        self.file.write_all(&(key.len() as u16).to_le_bytes())?;
+        self.file.write_all(key)
+    }
+}
+
+impl KeyedState {
+    /// Puts the next keys that are to be visited, at most `most`, into `keys` (cleared first). Returns whether there may be more. Between the first call and the last, keys may be
+    /// resolved and state may change.
+    ///
+    /// # Errors
+    /// [`WalkError`].
+    pub fn walk(&mut self, most: usize, keys: &mut Keys) -> Result<bool, WalkError> {
+        keys.column.clear();
+        keys.hashes.clear();
+        if self.walk.is_none() {
+            self.walk = Some(self.begin_walk()?);
+        }
+        match &mut self.walk {
+            Some(KeyList::Table(cursor)) => {
+                let Some(from) = *cursor else { return Ok(false) };
+                *cursor = self.table.walk(from, most, keys);
+                Ok(cursor.is_some())
+            }
+            Some(KeyList::Written(list, left)) => {
+                let mut key = Vec::new();
+                for _ in 0..(*left).min(most as u64) {
+                    let mut length = [0; 2];
+                    list.read_exact(&mut length)?;
+                    key.resize(usize::from(u16::from_le_bytes(length)), 0);
+                    list.read_exact(&mut key)?;
+                    keys.push(&key, hash_key(&key));
+                    *left -= 1;
+                }
+                Ok(*left > 0)
+            }
+            None => Ok(false),
+        }
+    }
+
+    fn begin_walk(&mut self) -> Result<KeyList, WalkError> {
+        let asking = |form: fn(Form) -> bool| {
+            let asks = move |state: &&super::StateSpec| state.on_end && form(state.form);
+            self.states.iter().flatten().any(|state| asks(&state))
+        };
+        if self.expiry.is_some() {
+            let all = self.table.buckets();
+            self.table.sweep(all, self.now, &self.ttl_ms, &mut self.behind);
+        }
+        let evicted = self.behind.may_contain();
+        if !evicted && !asking(|form| form != Form::Point) && !self.has_namespaces() {
+            return Ok(KeyList::Table(asking(|form| form == Form::Point).then_some(0)));
+        }
+        let file = BufWriter::new(SpooledTempFile::new(LIST_BYTES_IN_MEMORY));
+        let mut writing = Writing { file, count: 0 };
+        if evicted {
+            self.write_evicted(&mut writing)?
+        } else {
+            self.write_known(&mut writing)?
+        }
+        let mut file = writing.file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.seek(SeekFrom::Start(0))?;
+        Ok(KeyList::Written(BufReader::new(file), writing.count))
+    }
+
+    /// Whether point states may have entries in namespaces.
+    fn has_namespaces(&self) -> bool {
+        !self.cells.is_empty()
+    }
+
+    /// Writes down keys where all state is in memory.
+    fn write_known(&self, writing: &mut Writing) -> io::Result<()> {
+        let mut seen = BTreeSet::new();
+        self.table.for_each_at_end(|key| {
+            seen.insert(key.to_vec());
+        });
+        let states = &self.states;
+        let has_ended = |state: u16, accessed: i64| {
+            ttl_of(states, state).is_some_and(|ttl_ms| is_expired(EventTime(accessed), self.now, ttl_ms))
+        };
+        self.cells.for_each_place(has_ended, |prefix| {
+            let Ok(stored) = StoredKey::decode(prefix) else { return };
+            if self.spec(u32::from(stored.state)).is_some_and(|spec| spec.on_end) && !seen.contains(stored.key) {
+                seen.insert(stored.key.to_vec());
+            }
+        });
+        seen.iter().try_for_each(|key| writing.push(key))
+    }
+
+    /// Evicts everything, and writes down keys in the order in which they are stored.
+    fn write_evicted(&mut self, writing: &mut Writing) -> Result<(), WalkError> {
+        self.table.evict_all(&mut self.behind);
+        let states = &self.states;
+        self.cells.evict_all(|state| ttl_of(states, state).is_some(), &mut self.behind)?;
+        self.behind.check()?;
+        if let Some(spill) = self.behind.spill() {
+            spill.drain()?;
+        }
+        let asking: Vec<u16> = (0_u16..)
+            .zip(&self.states)
+            .filter(|(_, spec)| spec.is_some_and(|spec| spec.on_end))
+            .map(|(id, _)| id)
+            .collect();
+        for group in 0..self.behind.groups() {
+            for (before, state) in asking.iter().enumerate() {
+                let mut next = Some(Vec::new());
+                while let Some(from) = next {
+                    let (found, then) = self.keys_behind(group, *state, from)?;
+                    for key in found {
+                        if !self.is_behind(group, &asking[..before], &key)? {
+                            writing.push(&key)?;
+                        }
+                    }
+                    next = then;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Some keys that have an entry in a state, and from which stored key to go on.
+    fn keys_behind(
+        &mut self,
+        group: u16,
+        state: u16,
+        from: Vec<u8>,
+    ) -> Result<(Vec<Vec<u8>>, Option<Vec<u8>>), SpillError> {
+        let (now, ttl_ms) = (self.now, ttl_of(&self.states, state));
+        let mut prefix = Vec::new();
+        state_prefix(group, state, &mut prefix);
+        let Some(spill) = self.behind.spill() else { return Ok((Vec::new(), None)) };
+        let mut found: Vec<Vec<u8>> = Vec::new();
+        let mut range = spill.range(&prefix, Bound::Included(&from))?;
+        while let Some((stored_key, stored_value)) = range.next()? {
+            let Ok(stored) = StoredKey::decode(stored_key) else { continue };
+            if found.last().is_some_and(|last| last == stored.key) || has_ended(stored_value, now, ttl_ms) {
+                continue;
+            }
+            if found.len() == KEYS_AT_ONCE {
+                let next = stored_key.to_vec();
+                return Ok((found, Some(next)));
+            }
+            found.push(stored.key.to_vec());
+        }
+        Ok((found, None))
+    }
+
+    /// Whether a key has an entry in one of these states.
+    fn is_behind(&mut self, group: u16, states: &[u16], key: &[u8]) -> Result<bool, SpillError> {
+        let mut prefix = Vec::new();
+        for state in states {
+            let (now, ttl_ms) = (self.now, ttl_of(&self.states, *state));
+            key_prefix(group, *state, key, &mut prefix).expect("keys are bounded where they come in");
+            let Some(spill) = self.behind.spill() else { return Ok(false) };
+            let mut range = spill.range(&prefix, Bound::Included(&prefix))?;
+            while let Some((_, stored_value)) = range.next()? {
+                if !has_ended(stored_value, now, ttl_ms) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn has_ended(stored_value: &[u8], now: EventTime, ttl_ms: Option<u64>) -> bool {
+    let accessed = || StoredBytes::decode(stored_value).ok()?.last_access;
+    ttl_ms.is_some_and(|ttl_ms| accessed().is_some_and(|accessed| is_expired(accessed, now, ttl_ms)))
+}

@@ -1,0 +1,165 @@
+//! What the table does when memory ends: entries go to what lies behind it, and come back when their key does; and entries that have expired are dropped.
+
+use super::{KeyTable, NOWHERE, Slot, Vacancy};
+use crate::{
+    state::{
+        arena::{DIRTY, EntryRef, SPILLED},
+        behind::Behind,
+        delivery::{StoredValue, split_access},
+        is_expired,
+    },
+    stream::{EventTime, KeyHash, hash_key},
+};
+
+/// So many buckets are looked at before it is asked whether enough of their entries were evicted.
+const STRETCH: usize = 4096;
+/// How many buckets ahead of the one that is looked at the entry is prefetched.
+const PREFETCH_AHEAD: usize = 16;
+
+impl KeyTable {
+    /// Fills a new entry with what lies behind the table. Returns where it is now.
+    #[inline(never)]
+    pub(super) fn load(
+        &mut self,
+        entry: EntryRef,
+        key: &[u8],
+        hash: KeyHash,
+        behind: &mut Behind,
+    ) -> (EntryRef, Vacancy) {
+        let (mut now_at, mut vacancy) = (entry, Vacancy::Vacant);
+        for column in 0..self.states.len() {
+            let StoredValue { number, expires, .. } = self.states[column];
+            let Some(stored) = behind.load_point(number, key, hash) else { continue };
+            vacancy = Vacancy::Taken;
+            now_at = if expires {
+                let last_access = stored.last_access.map_or(i64::MIN, |time| time.0);
+                self.scratch.clear();
+                self.scratch.extend_from_slice(&last_access.to_le_bytes());
+                self.scratch.extend_from_slice(stored.value);
+                self.arena.set_value(now_at, column, stored.version, &self.scratch)
+            } else {
+                self.arena.set_value(now_at, column, stored.version, stored.value)
+            };
+        }
+        if vacancy == Vacancy::Taken {
+            self.arena.set_flags(now_at, SPILLED);
+        }
+        if now_at != entry {
+            self.relocate(entry, now_at);
+        }
+        (now_at, vacancy)
+    }
+
+    /// Hands an entry that differs from what lies behind the table to it.
+    pub(super) fn push_behind(&self, entry: EntryRef, behind: &mut Behind) {
+        let flags = self.arena.flags(entry);
+        if flags & DIRTY == 0 {
+            return;
+        }
+        let key = self.arena.key(entry);
+        let hash = hash_key(key);
+        for (column, StoredValue { number, expires, .. }) in self.states.iter().enumerate() {
+            let (version, value) = self.arena.value(entry, column);
+            if version == 0 {
+                if flags & SPILLED != 0 {
+                    behind.push_point((*number, key, hash), 0, None, &[]);
+                }
+                continue;
+            }
+            let (last_access, value) = if *expires { split_access(value) } else { (None, value) };
+            behind.push_point((*number, key, hash), version, last_access, value);
+        }
+    }
+
+    /// Evicts up to about `most` entries that were not used lately, residents among them, whose slots are released. To be called between batches. Returns how many.
+    ///
+    /// The hand goes round the buckets. An entry's admission says when it came last: one that is in use is admitted again at least once for every round of slots, so what was
+    /// admitted long ago was not used since. How long is long enough follows from how many such entries there are.
+    pub fn evict(&mut self, most: usize, behind: &mut Behind) -> usize {
+        let (mut evicted, mut seen) = (0, 0);
+        while evicted < most && self.len > 0 && !self.walking && seen <= 2 * self.buckets.len() {
+            let (before, stretch) = (evicted, STRETCH.min(self.buckets.len()));
+            let mut entries = 0;
+            for _ in 0..stretch {
+                self.hand &= self.buckets.len() - 1;
+                let entry = self.buckets[self.hand] as u32;
+                if entry == NOWHERE {
+                    self.hand += 1;
+                    continue;
+                }
+                entries += 1;
+                let ahead = self.buckets[(self.hand + PREFETCH_AHEAD) & (self.buckets.len() - 1)];
+                self.arena.prefetch(ahead as u32);
+                let admission = self.arena.admission(entry);
+                if self.admissions.wrapping_sub(admission) < self.evicted_age || evicted >= most {
+                    self.hand += 1;
+                    continue;
+                }
+                let slot = admission as usize & (self.ring - 1);
+                if let Some(slot_of_entry) = self.slots.get_mut(slot).filter(|slot| slot.entry == entry) {
+                    *slot_of_entry = Slot::FREE;
+                    self.released.push(slot as u32);
+                }
+                self.push_behind(entry, behind);
+                self.take_out(self.hand);
+                evicted += 1;
+            }
+            seen += stretch;
+            let gone = evicted - before;
+            if 8 * gone < entries {
+                self.evicted_age /= 2;
+            } else if 2 * gone > entries {
+                self.evicted_age = (2 * self.evicted_age).clamp(1, self.len.max(1) as u32);
+            }
+        }
+        evicted
+    }
+
+    /// Evicts everything.
+    pub fn evict_all(&mut self, behind: &mut Behind) {
+        self.evicted_age = 0;
+        while self.evict(usize::MAX, behind) > 0 {}
+    }
+
+    /// Whether the table is about to grow, and by how many bytes.
+    pub fn growth(&self) -> usize {
+        if (self.len + self.batch_max) * 4 > self.buckets.len() * 3 { self.buckets.len() * 8 } else { 0 }
+    }
+
+    /// Looks at the next `buckets` buckets and drops values that have expired at `now`; `ttl_ms` gives the time to live of each column, none where its values don't expire. To
+    /// be called between batches.
+    pub fn sweep(&mut self, buckets: usize, now: EventTime, ttl_ms: &[Option<u64>], behind: &mut Behind) {
+        if self.walking {
+            return;
+        }
+        for _ in 0..buckets.min(self.buckets.len()) {
+            self.swept &= self.buckets.len() - 1;
+            let entry = self.buckets[self.swept] as u32;
+            if entry == NOWHERE {
+                self.swept += 1;
+                continue;
+            }
+            let mut dropped = false;
+            for (column, ttl_ms) in ttl_ms.iter().enumerate() {
+                let (Some(ttl_ms), (version, value)) = (ttl_ms, self.arena.value(entry, column)) else { continue };
+                if version != 0 && split_access(value).0.is_some_and(|at| is_expired(at, now, *ttl_ms)) {
+                    // Nothing moves, because nothing grows.
+                    self.arena.set_value(entry, column, 0, &[]);
+                    dropped = true;
+                }
+            }
+            if dropped && self.arena.is_vacant(entry) {
+                let slot = self.arena.admission(entry) as usize & (self.ring - 1);
+                match self.slots.get_mut(slot).filter(|slot| slot.entry == entry) {
+                    Some(slot) => slot.vacancy = Vacancy::Vacant,
+                    None => {
+                        self.remove(entry, behind);
+                        // Another may be in this bucket now.
+                        continue;
+                    }
+                }
+            }
+            self.swept += 1;
+        }
+    }
+}
