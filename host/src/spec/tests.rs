@@ -87,7 +87,8 @@ fn the_shortest_job_has_the_defaults() {
     let job = accepted(SHORT, &[]);
     assert_eq!((job.name.as_str(), job.parallelism, job.max_parallelism), ("job", 1, 128));
     assert_eq!((job.path.as_path(), job.folder.as_path()), (Path::new("/jobs/job.toml"), Path::new("/jobs")));
-    assert_eq!(job.state.backend, StateBackend::Memory);
+    let directory = PathBuf::from("/jobs/.wasmill/spill");
+    assert_eq!(job.state, StateSettings { backend: StateBackend::Fjall, cache: 256 << 20, directory });
     assert_eq!(
         job.batch,
         BatchSpec { limits: BatchLimits { records: 1024, bytes: 262_144 }, timeout: Duration::from_millis(5) }

@@ -225,9 +225,6 @@ fn what_a_later_version_brings() {
             &format!("/jobs/job.toml:6:2: `{section}` is not supported yet"),
         );
     }
-    top("state.backend = \"fjall\"", "`backend` \"fjall\" is not supported yet; there is `memory`");
-    top("state.cache = \"1GiB\"", "`cache` is not supported yet");
-    top("state.directory = \"x\"", "`directory` is not supported yet");
     with(
         "\"hash\"",
         "\"broadcast\"",
@@ -252,6 +249,7 @@ fn what_a_later_version_brings() {
         "`type` \"kafka\" is not supported yet; there is `file`, `stdout` and `blackhole`",
     );
     accepted(&format!("state.backend = \"memory\"\n{SHORT}"), &[]);
+    accepted(&format!("state = {{ backend = \"fjall\", cache = \"8MiB\", directory = \"spill\" }}\n{SHORT}"), &[]);
     accepted(&format!("state = {{}}\n{SHORT}"), &[]);
 }
 
