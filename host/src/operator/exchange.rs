@@ -6,8 +6,12 @@
 
 use std::collections::HashMap;
 
+mod operator_state;
+
+pub use self::operator_state::BroadcastPage;
+use self::operator_state::OperatorStage;
 use super::{
-    stage_error::{StageError, no_state, quiet, shortened, too_large, unknown_slot},
+    stage_error::{StageError, no_keys, no_state, quiet, shortened, too_large, unknown_slot},
     staged::{StagedOutput, StagedWrites},
 };
 use crate::{
@@ -48,17 +52,46 @@ pub struct OutputRule {
     pub sets_key: bool,
     /// Somebody behind it looks at the keys.
     pub keys_wanted: bool,
+    /// Its records keep keys that only some inputs have; there is none to keep for the records of the others.
+    pub keeps_key_of_some: bool,
 }
 
 /// Which call is under way, and with that what it may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// None, or one that may touch neither state nor outputs.
-    Quiet,
-    /// A batch of so many records.
+    /// None, or one that may change neither state nor outputs.
+    Closed,
+    /// The instance is being prepared: it may read operator lists.
+    Open,
+    /// A batch of so many records with keys.
     Records(usize),
+    /// A batch of so many records without keys.
+    Unkeyed(usize),
+    /// A batch of so many records that every task gets.
+    Broadcast(usize),
     /// So many keys at the end of the input.
     End(usize),
+}
+
+impl Phase {
+    /// The number of records (or keys) of the call; none where nothing may be changed.
+    fn records(self) -> Option<usize> {
+        match self {
+            Self::Closed | Self::Open => None,
+            Self::Records(records) | Self::Unkeyed(records) | Self::Broadcast(records) | Self::End(records) => {
+                Some(records)
+            }
+        }
+    }
+
+    /// What the call changes is staged.
+    fn is_transaction(self) -> bool {
+        self.records().is_some()
+    }
+
+    fn is_without_keys(self) -> bool {
+        matches!(self, Self::Unkeyed(_) | Self::Broadcast(_))
+    }
 }
 
 /// How much a log line matters.
@@ -90,6 +123,8 @@ pub struct Exchange {
     writes_used: usize,
     /// (state, slot) → where its last staged write is; only made when the guest reads.
     written: Option<HashMap<(u32, u32), (usize, usize)>>,
+    /// None: this is an exchange that may do nothing but log.
+    operator_state: Option<OperatorStage>,
     staged_bytes: usize,
     limits: ExchangeLimits,
     rules: Vec<OutputRule>,
@@ -113,12 +148,13 @@ impl Exchange {
     ) -> Box<Self> {
         Box::new(Self {
             table,
-            phase: Phase::Quiet,
+            phase: Phase::Closed,
             input_has_times: false,
             outputs: Vec::new(),
             writes: Vec::new(),
             writes_used: 0,
             written: None,
+            operator_state: None,
             staged_bytes: 0,
             limits,
             rules,
@@ -155,7 +191,7 @@ impl Exchange {
 
     /// Drops everything staged.
     pub(super) fn discard(&mut self) {
-        self.phase = Phase::Quiet;
+        self.phase = Phase::Closed;
         self.outputs.clear();
         for write in &mut self.writes[..self.writes_used] {
             if write.data.capacity() > KEPT_BYTES_MAX {
@@ -164,6 +200,9 @@ impl Exchange {
         }
         self.writes_used = 0;
         self.written = None;
+        if let Some(stage) = &mut self.operator_state {
+            stage.discard();
+        }
         self.staged_bytes = 0;
         self.verdict = None;
         self.panic = None;
@@ -202,7 +241,12 @@ impl Exchange {
         timestamps: &[i64],
     ) -> Result<(), StageError> {
         let staged = self.check_emit(output, false, data, ends, timestamps).and_then(|rule| {
-            let (Phase::Records(records) | Phase::End(records)) = self.phase else { return Err(quiet("emit")) };
+            let Some(records) = self.phase.records() else { return Err(quiet("emit")) };
+            if rule.keeps_key_of_some && rule.keys_wanted && self.phase.is_without_keys() {
+                let text =
+                    "emit was called for an output that keeps keys, in a batch of an input whose records have none";
+                return Err(StageError::Malformed(text.into()));
+            }
             let wanted = (rule.keys_wanted || (self.input_has_times && timestamps.is_empty())) && !ends.is_empty();
             if !(src.len() == ends.len() || src.is_empty() && !wanted) {
                 return Err(StageError::Malformed(format!(
@@ -309,10 +353,7 @@ impl Exchange {
     /// # Errors
     /// [`StageError`] for a slot or state that is not there.
     pub fn get_many(&mut self, state: u32, slots: &[u32]) -> Result<StoredColumn, StageError> {
-        if self.phase == Phase::Quiet {
-            return Err(quiet("get-many"));
-        }
-        let Some(current) = self.table.version(state) else { return Err(no_state(state)) };
+        let current = self.version_of_keyed("get-many", state)?;
         let (writes, used) = (&self.writes, self.writes_used);
         let written = self.written.get_or_insert_with(|| {
             let places = writes[..used].iter().enumerate();
@@ -359,6 +400,9 @@ impl Exchange {
     /// # Errors
     /// [`StageError`] outside of a batch, or for a key that is too long.
     pub fn slot_of(&mut self, key: &[u8]) -> Result<u32, StageError> {
+        if self.phase.is_without_keys() {
+            return Err(no_keys("slot-of"));
+        }
         if !matches!(self.phase, Phase::Records(_)) {
             return Err(StageError::State("slot-of may be called within process only".into()));
         }
@@ -420,7 +464,7 @@ impl Exchange {
         ends: &[u32],
         timestamps: &[i64],
     ) -> Result<OutputRule, StageError> {
-        if self.phase == Phase::Quiet {
+        if !self.phase.is_transaction() {
             return Err(quiet("emit"));
         }
         let Some(rule) = self.rules.get(output as usize).copied() else {
@@ -462,10 +506,7 @@ impl Exchange {
         ends: &[u32],
         versions: &[u16],
     ) -> Result<(), StageError> {
-        if self.phase == Phase::Quiet {
-            return Err(quiet("put-many"));
-        }
-        let Some(current) = self.table.version(state) else { return Err(no_state(state)) };
+        let current = self.version_of_keyed("put-many", state)?;
         if slots.len() != ends.len() || !(versions.is_empty() || versions.len() == ends.len()) {
             let text = format!(
                 "put-many was given {} slots, {} values and {} versions",
@@ -503,6 +544,18 @@ impl Exchange {
         self.stage_bytes(STAGED_CALL_BYTES + data.len() + ends.len() * 8)
     }
 
+    /// The schema version of a keyed state that may be touched now.
+    fn version_of_keyed(&self, function: &str, state: u32) -> Result<u16, StageError> {
+        if !self.phase.is_transaction() {
+            return Err(quiet(function));
+        }
+        if self.phase.is_without_keys() {
+            return Err(no_keys(function));
+        }
+        let keyed = !self.operator_state.as_ref().is_some_and(|stage| stage.has(state));
+        self.table.version(state).filter(|_| keyed).ok_or_else(|| no_state(state))
+    }
+
     fn stage_bytes(&mut self, bytes: usize) -> Result<(), StageError> {
         self.staged_bytes += bytes;
         if self.staged_bytes > self.limits.staged_bytes_max {
@@ -529,7 +582,7 @@ impl Exchange {
     }
 
     fn condemn(&mut self, error: &StageError) {
-        if self.verdict.is_none() && self.phase != Phase::Quiet {
+        if self.verdict.is_none() && self.phase.is_transaction() {
             self.verdict = Some(Fault::new(error.kind(), error.message()));
         }
     }

@@ -15,7 +15,7 @@ mod staged;
 
 pub use dead_letter::DeadLetter;
 pub use descriptor::{Descriptor, Hooks, InputDescriptor, Keying, OutputDescriptor, StateDescriptor, StateKind};
-pub use exchange::{Exchange, ExchangeLimits, LogLevel, OutputRule, Phase};
+pub use exchange::{BroadcastPage, Exchange, ExchangeLimits, LogLevel, OutputRule, Phase};
 pub use execution::{Execution, ExecutionSetup, FaultPolicy};
 pub use instance::{CallTime, Failure, Instance, InstanceLimits, Plugin, TaskInfo};
 pub use stage_error::{StageError, shortened};

@@ -5,6 +5,8 @@
 
 use std::time::Instant;
 
+mod operator_state;
+
 use wasmtime::{
     Result, StoreContextMut,
     component::{Linker, LinkerInstance, Resource, ResourceType},
@@ -43,6 +45,7 @@ pub(super) const PROVIDED: &[(&str, &[&str])] = &[
             "[method]reducing-state.clear",
         ],
     ),
+    ("wasmill:operator/operator-state@0.1.0", operator_state::FUNCTIONS),
     ("wasmill:operator/output@0.1.0", &["emit", "emit-keyed"]),
     ("wasmill:operator/logging@0.1.0", &["log"]),
     ("wasmill:operator/metrics@0.1.0", &["count", "gauge"]),
@@ -52,6 +55,7 @@ pub(super) const PROVIDED: &[(&str, &[&str])] = &[
 pub(super) fn add_to_linker(linker: &mut Linker<Host>) -> Result<()> {
     linker.instance("wasmill:operator/types@0.1.0")?;
     add_keyed_state(&mut linker.instance("wasmill:operator/keyed-state@0.1.0")?)?;
+    operator_state::add_to_linker(&mut linker.instance("wasmill:operator/operator-state@0.1.0")?)?;
     add_output(&mut linker.instance("wasmill:operator/output@0.1.0")?)?;
     let mut logging = linker.instance("wasmill:operator/logging@0.1.0")?;
     logging.func_wrap("log", |mut ctx: Ctx<'_>, (level, context, message): (Level, String, String)| {

@@ -46,8 +46,7 @@ fn plan_as_json_is_whole() {
         vertices,
         [("lines", 2), ("split", 2), ("count", 2), ("counts", 2)].map(|(id, tasks)| (json!(id), json!(tasks)))
     );
-    let hash =
-        json!({ "from": "split", "to": "count", "input": "in", "partitioning": "hash", "carries": "records", "chained": false });
+    let hash = json!({ "from": "split", "to": "count", "input": "in", "partitioning": "hash", "carries": "records", "chained": false });
     assert!(plan["edges"].as_array().is_some_and(|edges| edges.contains(&hash)), "{plan}");
     let count = &plan["vertices"][2];
     assert_eq!((&count["plugin"]["name"], &count["plugin"]["states"]), (&json!("word-count"), &json!(["count"])));

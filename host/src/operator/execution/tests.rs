@@ -165,6 +165,7 @@ impl Instance for CountingInstance {
 
     fn process(
         &mut self,
+        _: u32,
         delivery: &Delivery,
         batch: &Batch,
         _: CallTime,
@@ -252,7 +253,7 @@ fn execution(plugin: Counting, policy: FaultPolicy, records: usize, faults_per_m
         policy,
         faults_per_minute,
         keys_wanted: true,
-        key_schema: Some(Schema::u64()),
+        key_schemas: vec![Some(Schema::u64())],
         counters: Arc::new(OperatorCounters::default()),
         time: TIME,
         log: Box::new(|_, _, _| {}),
@@ -306,7 +307,7 @@ proptest! {
         let (mut rest, mut sizes) = (&input[..], cuts.iter().cycle());
         while !rest.is_empty() {
             let (now, later) = rest.split_at((*sizes.next().unwrap()).min(rest.len()));
-            execution.process(&batch(now), TIME, &mut out, &mut dead).expect("nothing fails the job");
+            execution.process(0, &batch(now), TIME, &mut out, &mut dead).expect("nothing fails the job");
             rest = later;
         }
 
@@ -339,7 +340,8 @@ proptest! {
 fn fails(deed: Deed, records: &[(u64, u64)], expected: &str) {
     let mut execution = execution(counting(&[(7, deed)]), FaultPolicy::Fail, 100, u32::MAX);
     let mut out = Vec::new();
-    let fault = execution.process(&batch(records), TIME, &mut out, &mut Batch::new(false)).expect_err("the job fails");
+    let fault =
+        execution.process(0, &batch(records), TIME, &mut out, &mut Batch::new(false)).expect_err("the job fails");
     assert_eq!((fault.message.as_str(), fault.kind.name()), (expected, deed.fault()));
 }
 
@@ -363,7 +365,7 @@ fn nothing_of_a_call_that_fails_the_job_is_applied() {
     for deed in [Deed::Fails, Deed::Traps, Deed::Lies] {
         let mut execution = execution(counting(&[(7, deed)]), FaultPolicy::Fail, 100, u32::MAX);
         let mut out = Vec::new();
-        assert!(execution.process(&batch(&[(1, 5), (3, 7)]), TIME, &mut out, &mut Batch::new(false)).is_err());
+        assert!(execution.process(0, &batch(&[(1, 5), (3, 7)]), TIME, &mut out, &mut Batch::new(false)).is_err());
         assert!(out.is_empty(), "{deed:?}");
     }
 }
@@ -374,7 +376,7 @@ fn faults_are_counted_by_minutes() {
     let mut execution = execution(counting(&deeds), FaultPolicy::Skip, 100, 2);
     let mut process = |value: u64, minute: i64| {
         let time = CallTime { now: EventTime(minute * 60_000), watermark: None };
-        execution.process(&batch(&[(0, value)]), time, &mut Vec::new(), &mut Batch::new(false))
+        execution.process(0, &batch(&[(0, value)]), time, &mut Vec::new(), &mut Batch::new(false))
     };
     for (value, minute) in [(0, 1), (1, 1), (2, 2), (3, 2)] {
         process(value, minute).expect("two faults in a minute are allowed");
@@ -391,7 +393,7 @@ fn call_sizes(deed: Deed) -> (Vec<usize>, Vec<usize>) {
     let mut process = |from: u64| {
         let records: Vec<_> = (from..from + 16).map(|value| (value % 3, value)).collect();
         execution
-            .process(&batch(&records), TIME, &mut Vec::new(), &mut Batch::new(false))
+            .process(0, &batch(&records), TIME, &mut Vec::new(), &mut Batch::new(false))
             .expect("nothing fails the job");
     };
     process(0);
