@@ -1,16 +1,16 @@
 //! The WIT package: a guest without the SDK does with it what it says, and what this version does not do is refused when a plugin is loaded.
 
-use std::{fs, path::PathBuf, sync::OnceLock};
+use std::fs;
 
 use wasmill::{
-    job::{Executor, builder::Builder},
+    job::Executor,
     operator::{Descriptor, Hooks, InputDescriptor, Keying, OutputDescriptor, Plugin, StateDescriptor, StateKind},
     stream::{hash_key, key_group, schema::Schema, task_of_key_group},
     wasm::{LoadError, WasmPlugin},
 };
 
 use crate::{
-    harness::{Job, assert_same, cache, root, with_loader},
+    harness::{Job, assert_same, component, with_loader},
     reference,
 };
 
@@ -18,14 +18,6 @@ const RECORDS: u64 = 2_000;
 const KEYS: u64 = 25;
 /// How far the key that `raw` mirrors a record's key to is from it.
 const MIRRORED: u64 = 1_000;
-
-/// The component of a crate in `guests/`, built once per process.
-fn component(name: &str) -> PathBuf {
-    static BUILT: OnceLock<Builder> = OnceLock::new();
-    let builder = BUILT.get_or_init(|| Builder::new(cache().join("builds")));
-    let built = builder.build(&root().join("tests/guests").join(name), &mut |line| eprintln!("{line}"));
-    built.unwrap_or_else(|error| panic!("the guest {name} is not built: {error}")).component
-}
 
 fn load(component: &[u8]) -> Result<WasmPlugin, LoadError> {
     with_loader(|loader| WasmPlugin::load(loader.engine(), component))

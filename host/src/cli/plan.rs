@@ -89,7 +89,8 @@ fn print(job: &PreparedJob, out: &mut impl Write) -> io::Result<()> {
             let to = input_of(job, edge).filter(|_| several).map_or(String::new(), |to| format!(" to {}", to.name));
             match edge.carries {
                 Carries::DeadLetters => writeln!(out, "    from {} ({how}): dead letters", from.id)?,
-                Carries::Records => match &from.key {
+                // Keys stay behind where an operator asks for them at another input.
+                Carries::Records => match from.key.as_ref().filter(|_| edge.with_keys || !several) {
                     Some(key) => writeln!(out, "    from {}{to} ({how}): {}, keyed by {key}", from.id, from.value)?,
                     None => writeln!(out, "    from {}{to} ({how}): {}", from.id, from.value)?,
                 },
