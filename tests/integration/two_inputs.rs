@@ -7,7 +7,7 @@ use serde_json::Value;
 use wasmill::job::Executor;
 
 use crate::{
-    harness::{Job, Ran, assert_same, component, with_loader},
+    harness::{Job, Ran, assert_same, component, texts, with_loader},
     reference,
 };
 
@@ -106,6 +106,54 @@ fn what_is_broadcast_reaches_every_task_once_and_in_order() {
                 assert_eq!(ran.report.sources["rules"].records_out, RULES, "{what}: read once");
             }
         }
+    }
+}
+
+#[test]
+fn whatever_the_order_in_which_tasks_run_the_results_are_the_same() {
+    let poison = (Some(1234), Some(77));
+    for seed in 100..130 {
+        let job = job("poison-number = 1234, poison-rule = 77").sets(&[
+            ("parallelism", "3"),
+            ("batch.records", "5"),
+            ("operator.join.on-error", "skip"),
+        ]);
+        check(&job.on(Executor::Seeded(seed)).run(), 3, poison, &format!("seed {seed}"));
+    }
+}
+
+#[test]
+fn one_source_may_feed_both_inputs() {
+    for parallelism in PARALLELISMS {
+        for executor in EXECUTORS {
+            // The numbers are the rules as well.
+            let inputs = "[\"numbers\", { from = \"numbers\", input = \"rules\" }]";
+            let job = job("").set("operator.join.inputs", inputs).set("sink.out.inputs", "[\"join\", \"rules\"]");
+            let ran = job.set("parallelism", parallelism).set("batch.records", 4).on(executor).run();
+            let sum: u64 = (0..NUMBERS).sum();
+            let keys: Vec<_> = ran.documents("out").into_iter().filter(|document| document["key"].is_u64()).collect();
+            assert_eq!(keys.len() as u64, KEYS);
+            let alike = |key: &Value| key["rules"] == NUMBERS && key["sum"] == sum;
+            assert!(keys.iter().all(alike), "{parallelism} tasks on {executor:?}: {keys:?}");
+        }
+    }
+}
+
+#[test]
+fn an_edge_may_be_broadcast_to_an_input_without_keys_and_to_a_sink() {
+    for executor in EXECUTORS {
+        let job = job("").set("sink.out.inputs", "[\"join\", { from = \"rules\", partitioning = \"broadcast\" }]");
+        let ran = job.set("parallelism", 2).set("sink.out.parallelism", 3).on(executor).run();
+        let mut rules: Vec<u64> = ran.documents("out").iter().filter_map(Value::as_u64).collect();
+        rules.sort_unstable();
+        let expected: Vec<u64> = (0..RULES).flat_map(|rule| [rule; 3]).collect();
+        assert_eq!(rules, expected, "each part has all, on {executor:?}");
+
+        let lines = Job::of_plugin("split-words").set("source.lines.path", texts().display()).into_files("words");
+        let once = lines.run().lines("words").len();
+        let to_all = lines.set("operator.split.inputs", "{ from = \"lines\", partitioning = \"broadcast\" }");
+        let ran = to_all.set("operator.split.parallelism", 3).on(executor).run();
+        assert_eq!(ran.lines("words").len(), 3 * once, "{executor:?}");
     }
 }
 

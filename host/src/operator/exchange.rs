@@ -7,9 +7,10 @@
 use std::collections::HashMap;
 
 mod operator_state;
+mod phase;
 
-pub use self::operator_state::BroadcastPage;
 use self::operator_state::OperatorStage;
+pub use self::{operator_state::BroadcastPage, phase::Phase};
 use super::{
     stage_error::{StageError, no_keys, no_state, quiet, shortened, too_large, unknown_slot},
     staged::{StagedOutput, StagedWrites},
@@ -54,44 +55,6 @@ pub struct OutputRule {
     pub keys_wanted: bool,
     /// Its records keep keys that only some inputs have; there is none to keep for the records of the others.
     pub keeps_key_of_some: bool,
-}
-
-/// Which call is under way, and with that what it may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// None, or one that may change neither state nor outputs.
-    Closed,
-    /// The instance is being prepared: it may read operator lists.
-    Open,
-    /// A batch of so many records with keys.
-    Records(usize),
-    /// A batch of so many records without keys.
-    Unkeyed(usize),
-    /// A batch of so many records that every task gets.
-    Broadcast(usize),
-    /// So many keys at the end of the input.
-    End(usize),
-}
-
-impl Phase {
-    /// The number of records (or keys) of the call; none where nothing may be changed.
-    fn records(self) -> Option<usize> {
-        match self {
-            Self::Closed | Self::Open => None,
-            Self::Records(records) | Self::Unkeyed(records) | Self::Broadcast(records) | Self::End(records) => {
-                Some(records)
-            }
-        }
-    }
-
-    /// What the call changes is staged.
-    fn is_transaction(self) -> bool {
-        self.records().is_some()
-    }
-
-    fn is_without_keys(self) -> bool {
-        matches!(self, Self::Unkeyed(_) | Self::Broadcast(_))
-    }
 }
 
 /// How much a log line matters.

@@ -6,10 +6,12 @@
 use std::sync::Arc;
 
 mod culprit;
+mod input;
 
+use self::input::{Arrival, TaskInput};
 use super::{
-    CallTime, DeadLetter, Descriptor, Exchange, ExchangeLimits, Failure, InputDescriptor, Instance, InstanceLimits,
-    Keying, LogLevel, OutputRule, Phase, Plugin, TaskInfo, dead_letter::describe_record, stage_error::shortened,
+    CallTime, DeadLetter, Descriptor, Exchange, ExchangeLimits, Failure, Instance, InstanceLimits, Keying, LogLevel,
+    OutputRule, Phase, Plugin, TaskInfo, dead_letter::describe_record, stage_error::shortened,
 };
 use crate::{
     metrics::OperatorCounters,
@@ -475,49 +477,6 @@ fn open(
     let mut instance = plugin.instantiate(limits, info).map_err(|fault| located(fault, ""))?;
     instance.open(config, info, time, exchange).map_err(|fault| located(fault, " (in open)"))?;
     Ok(instance)
-}
-
-/// How the records of an input come.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Arrival {
-    Keyed,
-    Unkeyed,
-    Broadcast,
-}
-
-impl Arrival {
-    fn phase(self, records: usize) -> Phase {
-        match self {
-            Self::Keyed => Phase::Records(records),
-            Self::Unkeyed => Phase::Unkeyed(records),
-            Self::Broadcast => Phase::Broadcast(records),
-        }
-    }
-}
-
-/// An input of the operator.
-struct TaskInput {
-    name: String,
-    arrival: Arrival,
-    /// Schema of the keys that arrive, also where the operator does not ask for them.
-    key: Option<Schema>,
-    value: Schema,
-}
-
-impl TaskInput {
-    fn new(input: &InputDescriptor, key: Option<Schema>) -> Self {
-        let arrival = match &input.key {
-            Some(_) => Arrival::Keyed,
-            None if input.broadcast => Arrival::Broadcast,
-            None => Arrival::Unkeyed,
-        };
-        Self { name: input.name.clone(), arrival, key, value: input.value.clone() }
-    }
-
-    /// Of keys and values.
-    fn schemas(&self) -> (Option<&Schema>, &Schema) {
-        (self.key.as_ref(), &self.value)
-    }
 }
 
 fn stored_values(descriptor: &Descriptor) -> Vec<StoredValue> {
