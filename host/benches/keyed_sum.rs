@@ -52,7 +52,7 @@ fn execution(plugin: Arc<dyn Plugin>) -> Execution {
         policy: FaultPolicy::Fail,
         faults_per_minute: 0,
         keys_wanted: false,
-        key_schema: None,
+        key_schemas: Vec::new(),
         counters: Arc::new(OperatorCounters::default()),
         time: CallTime { now: EventTime(0), watermark: None },
         spill: None,
@@ -121,7 +121,7 @@ fn keyed_sum(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let mut bytes = 0;
                 for batch in &batches {
-                    execution.process(batch, time, &mut out, &mut dead).expect("it never fails");
+                    execution.process(0, batch, time, &mut out, &mut dead).expect("it never fails");
                     bytes += out.drain(..).map(|batch| batch.bytes()).sum::<usize>();
                 }
                 bytes

@@ -12,7 +12,8 @@
 //!   live copy of a plugin is an *instance* ([`operator::Instance`]); it belongs to one task and is thrown away after any fault.
 //! - A **task** is one parallel instance of a chain of operators, with the source or sink at its ends ([`runtime::Task`]). Parallelism is the number of tasks.
 //! - **State** belongs to a key. The task that owns the key keeps it in a table ([`state::KeyTable`]); a guest is lent the values that a batch needs and hands
-//!   back what it changed before the call returns. Keys are spread over tasks by key group ([`stream::key_group()`]).
+//!   back what it changed before the call returns. Keys are spread over tasks by key group ([`stream::key_group()`]). Some state belongs to a task instead: lists,
+//!   and maps that are the same on all tasks because every task gets the records that change them ([`state::OperatorStates`]).
 //! - A **checkpoint**, a consistent copy of all state and source positions, is not part of this version: a job that ends, for whatever reason, begins anew.
 //!
 //! # The way of a record
@@ -20,7 +21,8 @@
 //! 1. A [`connector::SourceReader`] appends records to a [`stream::Batch`]: keys, values and event times in columns, and a 64-bit hash of each key that is
 //!    computed here, once. The batch closes when it is full or a timeout has passed.
 //! 2. Chained operators are called one after the other in the same task. Between tasks a [`dataflow::Router`] cuts batches by key group (`hash`), passes them
-//!    on (`forward`) or deals them out (`rebalance`), and a bounded channel carries them ([`runtime::channel()`]). A full channel is the back-pressure.
+//!    on (`forward`), deals them out (`rebalance`) or gives them to all (`broadcast`), and a bounded channel carries them ([`runtime::channel()`]). A full channel is
+//!    the back-pressure. Edges lead to the inputs of an operator by name; several may lead to one.
 //! 3. [`operator::Execution`] takes the batch. The table finds the slot of every key; the instance gets the slots, the values, and the state of the keys that it
 //!    has not met. What it emits and writes is staged in an [`operator::Exchange`].
 //! 4. The call returns well: state is written, results go on. It fails: everything staged is dropped, the instance is replaced, and `on-error` decides whether

@@ -15,7 +15,9 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 use wasmill::{
-    job::{Executor, JobError, Loader, Outcome, PreparedJob, Report, RunOptions, VertexReport, prepare},
+    job::{
+        Executor, JobError, Loader, Outcome, PreparedJob, Report, RunOptions, VertexReport, builder::Builder, prepare,
+    },
     runtime::Control,
     spec::{JobFile, Surroundings},
     stream::Fault,
@@ -29,6 +31,14 @@ pub(crate) fn root() -> &'static Path {
 /// Where compiled code and stamps of builds are kept from run to run.
 pub(crate) fn cache() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache")
+}
+
+/// The component of a crate in `guests/`, built once per process.
+pub(crate) fn component(name: &str) -> PathBuf {
+    static BUILT: OnceLock<Builder> = OnceLock::new();
+    let builder = BUILT.get_or_init(|| Builder::new(cache().join("builds")));
+    let built = builder.build(&root().join("tests/guests").join(name), &mut |line| eprintln!("{line}"));
+    built.unwrap_or_else(|error| panic!("the guest {name} is not built: {error}")).component
 }
 
 /// The input texts.
@@ -80,6 +90,12 @@ impl Job {
     /// A job file's text; its paths are relative to the repository.
     pub(crate) fn of_text(text: &str) -> Self {
         Self { file: root().join("job.toml"), text: Some(text.to_owned()), ..Self::of_plugin("") }
+    }
+
+    /// With more text at its end.
+    pub(crate) fn with_text(mut self, more: &str) -> Self {
+        self.text = self.text.map(|text| format!("{text}\n{more}"));
+        self
     }
 
     /// As `--set` does it.

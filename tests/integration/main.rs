@@ -13,5 +13,6 @@ mod misbehaving;
 mod properties;
 mod reference;
 mod stop;
+mod two_inputs;
 mod wit;
 mod wit_docs;

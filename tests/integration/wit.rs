@@ -1,16 +1,16 @@
 //! The WIT package: a guest without the SDK does with it what it says, and what this version does not do is refused when a plugin is loaded.
 
-use std::{fs, path::PathBuf, sync::OnceLock};
+use std::fs;
 
 use wasmill::{
-    job::{Executor, builder::Builder},
+    job::Executor,
     operator::{Descriptor, Hooks, InputDescriptor, Keying, OutputDescriptor, Plugin, StateDescriptor, StateKind},
     stream::{hash_key, key_group, schema::Schema, task_of_key_group},
     wasm::{LoadError, WasmPlugin},
 };
 
 use crate::{
-    harness::{Job, assert_same, cache, root, with_loader},
+    harness::{Job, assert_same, component, with_loader},
     reference,
 };
 
@@ -18,14 +18,6 @@ const RECORDS: u64 = 2_000;
 const KEYS: u64 = 25;
 /// How far the key that `raw` mirrors a record's key to is from it.
 const MIRRORED: u64 = 1_000;
-
-/// The component of a crate in `guests/`, built once per process.
-fn component(name: &str) -> PathBuf {
-    static BUILT: OnceLock<Builder> = OnceLock::new();
-    let builder = BUILT.get_or_init(|| Builder::new(cache().join("builds")));
-    let built = builder.build(&root().join("tests/guests").join(name), &mut |line| eprintln!("{line}"));
-    built.unwrap_or_else(|error| panic!("the guest {name} is not built: {error}")).component
-}
 
 fn load(component: &[u8]) -> Result<WasmPlugin, LoadError> {
     with_loader(|loader| WasmPlugin::load(loader.engine(), component))
@@ -139,7 +131,6 @@ fn a_plugin_that_imports_what_there_is_not_is_refused_by_name() {
     let bytes = fs::read(component("unsupported")).expect("a component");
     let refusal = load(&bytes).err().expect("it is refused").to_string();
     let expected = "it asks for keyed-state (map-state, [constructor]map-state, [method]map-state.clear, append-many), which this version does not support; \
-                    it asks for operator-state (get-list), which this version does not support; \
                     it asks for timers (register), which this version does not support";
     assert_eq!(refusal, expected);
 }
@@ -190,6 +181,10 @@ fn state(name: &str, kind: StateKind) -> StateDescriptor {
     }
 }
 
+fn input(name: &str) -> InputDescriptor {
+    InputDescriptor { name: name.to_owned(), key: Some(Schema::u64()), value: Schema::u64(), broadcast: false }
+}
+
 fn output(name: &str) -> OutputDescriptor {
     OutputDescriptor { name: name.to_owned(), keying: Keying::Keep, value: Schema::u64() }
 }
@@ -198,12 +193,7 @@ fn descriptor() -> Descriptor {
     Descriptor {
         name: "test".to_owned(),
         version: "1".to_owned(),
-        inputs: vec![InputDescriptor {
-            name: "in".to_owned(),
-            key: Some(Schema::u64()),
-            value: Schema::u64(),
-            broadcast: false,
-        }],
+        inputs: vec![input("in")],
         outputs: vec![output("out")],
         states: vec![state("count", StateKind::Value)],
         hooks: Hooks::default(),
@@ -222,9 +212,28 @@ fn a_descriptor_that_asks_for_what_there_is_not_is_refused_with_everything_at_on
     refused(|_| {}, &[]);
     refused(
         |it| it.inputs.clear(),
-        &["asks for no input, which this version does not support", "declares keyed state, but its input has no key"],
+        &[
+            "declares 0 inputs, where an operator has at least 1 and at most 8",
+            "declares keyed state, but no input with a key",
+        ],
     );
-    refused(|it| it.inputs.push(it.inputs[0].clone()), &["asks for 2 inputs, which this version does not support"]);
+    refused(|it| it.inputs.extend((0..7).map(|number| input(&number.to_string()))), &[]);
+    refused(
+        |it| it.inputs.extend((0..8).map(|number| input(&number.to_string()))),
+        &["declares 9 inputs, where an operator has at least 1 and at most 8"],
+    );
+    refused(|it| it.inputs.push(input("in")), &["declares two inputs named in"]);
+    refused(
+        |it| it.inputs.push(InputDescriptor { broadcast: true, ..input("rules") }),
+        &["declares the broadcast input rules with a key, which such inputs have not"],
+    );
+    refused(
+        |it| it.inputs.extend([InputDescriptor { key: Some(Schema::text()), ..input("words") }, input("more")]),
+        &[
+            "declares keys that are a u64 in 8 bytes for the input in and text for words, but inputs with keys share one kind of key",
+        ],
+    );
+    refused(|it| it.inputs.insert(0, InputDescriptor { key: None, ..input("notes") }), &[]);
     refused(
         |it| it.outputs.extend([output("late"), output("odd")]),
         &["asks for side outputs (late, odd), which this version does not support"],
@@ -247,7 +256,34 @@ fn a_descriptor_that_asks_for_what_there_is_not_is_refused_with_everything_at_on
     );
     refused(|it| it.states[0].version = 0, &["declares state count with schema version 0; versions begin at 1"]);
     refused(|it| it.states.push(it.states[0].clone()), &["declares two states named count"]);
-    refused(|it| it.inputs[0].key = None, &["declares keyed state, but its input has no key"]);
+    refused(|it| it.inputs[0].key = None, &["declares keyed state, but no input with a key"]);
+}
+
+#[test]
+fn operator_state_is_no_keyed_state() {
+    let operator_state = |name: &str, kind| StateDescriptor { prefetch: false, ..state(name, kind) };
+    let lists = [operator_state("list", StateKind::OperatorList), operator_state("union", StateKind::OperatorUnion)];
+    refused(|it| it.states.extend(lists.clone()), &[]);
+    refused(|it| (it.inputs[0].key, it.states) = (None, lists.to_vec()), &[]);
+    let rules = operator_state("rules", StateKind::Broadcast);
+    refused(
+        |it| it.states.push(rules.clone()),
+        &["declares broadcast state rules, but no broadcast input that could write it"],
+    );
+    refused(
+        |it| {
+            it.inputs.push(InputDescriptor { key: None, broadcast: true, ..input("rules") });
+            it.states.push(rules.clone());
+        },
+        &[],
+    );
+    refused(
+        |it| it.states.push(StateDescriptor { prefetch: true, on_end: true, ..lists[0].clone() }),
+        &[
+            "declares operator list state list with values delivered with keys, which only keyed state has",
+            "declares operator list state list with keys to be visited at the end, which only keyed state has",
+        ],
+    );
 }
 
 #[test]

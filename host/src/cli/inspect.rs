@@ -38,7 +38,7 @@ fn to_json(plugin: &WasmPlugin, refusals: &[String]) -> Value {
         "digest": plugin.digest(),
         "bytes": plugin.bytes(),
         "inputs": descriptor.inputs.iter().map(|input| json!({
-            "name": input.name, "key": input.key.as_ref().map(schema), "value": schema(&input.value),
+            "name": input.name, "key": input.key.as_ref().map(schema), "value": schema(&input.value), "broadcast": input.broadcast,
         })).collect::<Vec<_>>(),
         "outputs": descriptor.outputs.iter().map(|output| json!({
             "name": output.name,
@@ -62,7 +62,8 @@ fn print(plugin: &WasmPlugin, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "  {} bytes, SHA-256 {}", show::number(plugin.bytes() as u64), plugin.digest())?;
     for input in &descriptor.inputs {
         let key = input.key.as_ref().map_or_else(|| "no keys asked for".into(), |key| format!("keyed by {key}"));
-        writeln!(out, "  input {}: {}, {key}", input.name, input.value)?;
+        let to_all = if input.broadcast { ", broadcast to every task" } else { "" };
+        writeln!(out, "  input {}: {}, {key}{to_all}", input.name, input.value)?;
     }
     for output in &descriptor.outputs {
         let key = match &output.keying {

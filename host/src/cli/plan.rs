@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::{EXIT_DONE, args::PlanArgs, place::cache_folder, run::read_job, show};
 use crate::{
-    job::{Carries, Loader, PreparedJob, Role, prepare},
-    operator::Plugin,
+    job::{Carries, Loader, PlannedEdge, PreparedJob, Role, prepare},
+    operator::{InputDescriptor, Plugin},
 };
 
 pub(super) fn plan(args: PlanArgs) -> anyhow::Result<u8> {
@@ -23,6 +23,12 @@ fn plugin_of(job: &PreparedJob, role: Role) -> Option<&dyn Plugin> {
         Role::Operator(index) => Some(&*job.plugins[index].plugin),
         Role::Source(_) | Role::Sink(_) => None,
     }
+}
+
+/// The operator's input that an edge leads to.
+fn input_of<'j>(job: &'j PreparedJob, edge: &PlannedEdge) -> Option<&'j InputDescriptor> {
+    let plugin = plugin_of(job, job.plan.vertices[edge.to].role)?;
+    plugin.descriptor().inputs.get(edge.input as usize)
 }
 
 fn kind(role: Role) -> &'static str {
@@ -54,6 +60,7 @@ fn to_json(job: &PreparedJob) -> serde_json::Value {
         json!({
             "from": job.plan.vertices[edge.from].id,
             "to": job.plan.vertices[edge.to].id,
+            "input": input_of(job, edge).map(|input| &input.name),
             "partitioning": edge.partitioning.name(),
             "carries": if edge.carries == Carries::Records { "records" } else { "dead-letters" },
             "chained": edge.chained,
@@ -78,11 +85,14 @@ fn print(job: &PreparedJob, out: &mut impl Write) -> io::Result<()> {
         for edge in job.plan.edges.iter().filter(|edge| edge.to == index) {
             let from = &job.plan.vertices[edge.from];
             let how = if edge.chained { "in the same task".to_owned() } else { format!("by {}", edge.partitioning) };
+            let several = plugin_of(job, vertex.role).is_some_and(|plugin| plugin.descriptor().inputs.len() > 1);
+            let to = input_of(job, edge).filter(|_| several).map_or(String::new(), |to| format!(" to {}", to.name));
             match edge.carries {
                 Carries::DeadLetters => writeln!(out, "    from {} ({how}): dead letters", from.id)?,
-                Carries::Records => match &from.key {
-                    Some(key) => writeln!(out, "    from {} ({how}): {}, keyed by {key}", from.id, from.value)?,
-                    None => writeln!(out, "    from {} ({how}): {}", from.id, from.value)?,
+                // Keys stay behind where an operator asks for them at another input.
+                Carries::Records => match from.key.as_ref().filter(|_| edge.with_keys || !several) {
+                    Some(key) => writeln!(out, "    from {}{to} ({how}): {}, keyed by {key}", from.id, from.value)?,
+                    None => writeln!(out, "    from {}{to} ({how}): {}", from.id, from.value)?,
                 },
             }
         }

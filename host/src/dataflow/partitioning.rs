@@ -11,6 +11,8 @@ pub enum Partitioning {
     Hash,
     /// Whole batches, in turn.
     Rebalance,
+    /// Every record to every task.
+    Broadcast,
 }
 
 impl Partitioning {
@@ -20,6 +22,7 @@ impl Partitioning {
             Self::Forward => "forward",
             Self::Hash => "hash",
             Self::Rebalance => "rebalance",
+            Self::Broadcast => "broadcast",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Cuts what a task emits into batches for the tasks behind an edge.
 //!
-//! Invariants: every record goes to exactly one target, records for one target keep their order, and a record of a hash edge goes to the task that owns its key group.
-//! A batch leaves when it is full or when the caller asks for all.
+//! Invariants: every record goes to exactly one target (to each one once on a broadcast edge), records for one target keep their order, and a record of a hash edge goes
+//! to the task that owns its key group. A batch leaves when it is full or when the caller asks for all.
 
 use super::Partitioning;
 use crate::stream::{Batch, BatchLimits, key_group, task_of_key_group};
@@ -10,14 +10,24 @@ use crate::stream::{Batch, BatchLimits, key_group, task_of_key_group};
 pub struct Router {
     limits: BatchLimits,
     keyed: bool,
-    /// What is gathered for each target; for rebalance, one that goes to `next`.
+    /// What is gathered for each target; one batch alone where a batch goes to its target, or to all, as it is.
     gathered: Vec<Batch>,
+    whole: Whole,
     targets: usize,
     next: usize,
     /// Maps a hash to its key group where their number is a power of two, as it usually is: a division costs more than all else here.
     key_group_mask: Option<u64>,
     /// Target of each key group; empty unless the edge is a hash edge with several targets.
     target_of_key_group: Vec<u16>,
+}
+
+/// Where a batch goes that is not scattered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whole {
+    /// To the target whose turn it is.
+    InTurn,
+    /// To every target.
+    ToAll,
 }
 
 impl Router {
@@ -37,7 +47,8 @@ impl Router {
         };
         let gathered = vec![Batch::new(keyed); if scatters { targets } else { 1 }];
         let key_group_mask = max_parallelism.is_power_of_two().then(|| u64::from(max_parallelism) - 1);
-        Self { limits, keyed, gathered, targets, next: 0, key_group_mask, target_of_key_group }
+        let whole = if partitioning == Partitioning::Broadcast { Whole::ToAll } else { Whole::InTurn };
+        Self { limits, keyed, gathered, whole, targets, next: 0, key_group_mask, target_of_key_group }
     }
 
     /// Takes a batch; calls `send` with the target of every batch that became full.
@@ -51,8 +62,7 @@ impl Router {
         }
         // Most batches arrive full enough to go on as they are.
         if self.gathered[0].is_empty() && (batch.len() * 2 > self.limits.records || batch.is_full(self.limits)) {
-            let target = self.take_turn();
-            send(target, batch);
+            self.send_whole(batch, &mut send);
             return;
         }
         let mut from = 0;
@@ -62,8 +72,8 @@ impl Router {
             self.gathered[0].extend_from(&batch, from, to);
             from = to;
             if self.gathered[0].is_full(self.limits) {
-                let target = self.take_turn();
-                send(target, take(&mut self.gathered[0]));
+                let batch = take(&mut self.gathered[0]);
+                self.send_whole(batch, &mut send);
             }
         }
     }
@@ -73,8 +83,11 @@ impl Router {
         for index in 0..self.gathered.len() {
             if !self.gathered[index].is_empty() {
                 let batch = take(&mut self.gathered[index]);
-                let target = if self.target_of_key_group.is_empty() { self.take_turn() } else { index };
-                send(target, batch);
+                if self.target_of_key_group.is_empty() {
+                    self.send_whole(batch, &mut send);
+                } else {
+                    send(index, batch);
+                }
             }
         }
     }
@@ -84,10 +97,16 @@ impl Router {
         self.gathered.iter().any(|batch| !batch.is_empty())
     }
 
-    fn take_turn(&mut self) -> usize {
+    fn send_whole(&mut self, batch: Batch, send: &mut impl FnMut(usize, Batch)) {
+        if self.whole == Whole::ToAll {
+            for target in 1..self.targets {
+                send(target, batch.clone());
+            }
+            return send(0, batch);
+        }
         let turn = self.next;
         self.next = if turn + 1 == self.targets { 0 } else { turn + 1 };
-        turn
+        send(turn, batch);
     }
 
     fn scatter(&mut self, batch: &Batch, mut send: impl FnMut(usize, Batch)) {
@@ -132,15 +151,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_record_reaches_one_target_in_order(
+        fn every_record_reaches_one_target_or_all_in_order(
             batches in vec(vec(0_u16..500, 0..60), 0..20),
             targets in 1_usize..7,
             records in 1_usize..40,
             bytes in 1_usize..200,
-            hash in any::<bool>(),
+            partitioning in prop_oneof![Just(Partitioning::Hash), Just(Partitioning::Rebalance), Just(Partitioning::Broadcast)],
             max in prop_oneof![Just(128_u32), 7_u32..200],
         ) {
-            let partitioning = if hash { Partitioning::Hash } else { Partitioning::Rebalance };
             let limits = BatchLimits { records, bytes };
             let mut router = Router::new(partitioning, targets, max, limits, true);
             let mut sent: Vec<Vec<u16>> = vec![Vec::new(); targets];
@@ -157,16 +175,19 @@ mod tests {
             }
             router.flush(&mut send);
             prop_assert!(!router.holds_records());
-            prop_assert_eq!(count, batches.iter().map(Vec::len).sum::<usize>());
-            if hash {
+            let copies = if partitioning == Partitioning::Broadcast { targets } else { 1 };
+            prop_assert_eq!(count, copies * batches.iter().map(Vec::len).sum::<usize>());
+            if partitioning == Partitioning::Hash {
                 for (target, numbers) in sent.iter().enumerate() {
                     let owned = key_groups_of_task(target as u32, targets as u32, max);
                     let expected: Vec<u16> = batches.iter().flatten().copied()
                         .filter(|number| owned.contains(&key_group(crate::stream::hash_key(&number.to_le_bytes()), max))).collect();
                     prop_assert_eq!(numbers, &expected);
                 }
-            } else if targets == 1 {
-                prop_assert_eq!(&sent[0], &batches.concat());
+            } else if partitioning == Partitioning::Broadcast || targets == 1 {
+                for numbers in &sent {
+                    prop_assert_eq!(numbers, &batches.concat());
+                }
             }
         }
     }

@@ -144,7 +144,7 @@ impl Assembler<'_> {
                     let (outlet, input) =
                         channel(self.parkers[&(sender, from)].1.clone(), self.parkers[&(receiver, to)].1.clone());
                     self.outlets.entry((index, from)).or_default().push(outlet);
-                    self.inputs.entry((receiver, to)).or_default().push(input);
+                    self.inputs.entry((receiver, to)).or_default().push(input.leading_to(edge.input));
                 }
             }
         }
@@ -226,7 +226,7 @@ impl Assembler<'_> {
     fn edge(&mut self, index: usize, edge: &PlannedEdge, task: u32) -> Target {
         let outlets = self.outlets.remove(&(index, task)).unwrap_or_default();
         let from = &self.plan().vertices[edge.from];
-        let keyed = edge.carries == Carries::Records && from.keys_wanted && from.key.is_some();
+        let keyed = edge.with_keys && from.key.is_some();
         let spec = &self.job.spec;
         Target::Edge(Edge::new(
             Router::new(edge.partitioning, outlets.len(), spec.max_parallelism, spec.batch.limits, keyed),
@@ -243,7 +243,11 @@ impl Assembler<'_> {
     ) -> Result<Execution, JobError> {
         let (spec, planned) = (&self.job.spec, &self.plan().vertices[vertex]);
         let operator = &spec.operators[index];
-        let incoming = self.plan().edges.iter().find(|edge| edge.to == vertex);
+        let inputs = self.job.plugins[index].plugin.descriptor().inputs.len() as u32;
+        let key_schema = |input| {
+            let edge = self.plan().edges.iter().find(|edge| edge.to == vertex && edge.input == input)?;
+            self.plan().vertices[edge.from].key.clone()
+        };
         let info = TaskInfo {
             job: spec.name.clone(),
             operator: planned.id.clone(),
@@ -273,7 +277,7 @@ impl Assembler<'_> {
             },
             faults_per_minute: operator.limits.faults_per_minute,
             keys_wanted: planned.keys_wanted,
-            key_schema: incoming.and_then(|edge| self.plan().vertices[edge.from].key.clone()),
+            key_schemas: (0..inputs).map(key_schema).collect(),
             counters: Arc::clone(counters),
             time: CallTime { now: self.clock.now(), watermark: None },
             log,
@@ -300,7 +304,7 @@ impl Assembler<'_> {
     /// How many tasks have keyed state.
     fn stateful_tasks(&self) -> u64 {
         let stateful = |role: Role| match role {
-            Role::Operator(index) => self.job.plugins[index].plugin.descriptor().has_keyed_state(),
+            Role::Operator(index) => self.job.plugins[index].plugin.descriptor().keyed_states().next().is_some(),
             _ => false,
         };
         let tasks = self.plan().vertices.iter().filter(|vertex| stateful(vertex.role));

@@ -4,10 +4,13 @@
 
 use std::collections::BTreeSet;
 
+mod edges;
+
+use self::edges::{Placed, Receiver};
 use crate::{
     dataflow::Partitioning,
     operator::{Descriptor, Keying},
-    spec::{At, InputSpec, JobFile, Location, OnError, SpecError, nearest},
+    spec::{At, JobFile, Location, OnError, SpecError, nearest},
     stream::schema::Schema,
 };
 
@@ -75,10 +78,14 @@ pub struct PlannedEdge {
     pub from: usize,
     /// Vertex that receives.
     pub to: usize,
+    /// The receiving operator's input; 0 for a sink.
+    pub input: u32,
     /// How it routes.
     pub partitioning: Partitioning,
     /// What it carries.
     pub carries: Carries,
+    /// Its records bring their keys, if they have any.
+    pub with_keys: bool,
     /// Both ends run in one task and no channel lies between them.
     pub chained: bool,
 }
@@ -218,8 +225,9 @@ impl Planner<'_> {
                 partitioned: false,
                 keys_wanted: facts.reads_keys,
             });
-            for input in &sink.inputs {
-                self.add_edge(&mut plan, input, to, None);
+            let receiver = Receiver::Sink { reads_keys: facts.reads_keys };
+            for spec in &sink.inputs {
+                self.add_edge(&mut plan, spec, to, receiver);
             }
         }
         self.add_dead_letter_edges(&mut plan);
@@ -231,7 +239,6 @@ impl Planner<'_> {
         let (operator, descriptor) = (&self.job.operators[index], self.descriptors[index]);
         let parallelism = self.parallelism(operator.parallelism.as_ref(), self.job.parallelism, u32::MAX, &operator.id);
         let to = plan.vertices.len();
-        let input = &descriptor.inputs[0];
         let (keying, value) = match descriptor.outputs.first() {
             Some(output) => (output.keying.clone(), output.value.clone()),
             None => (Keying::Drop, Schema::unit()),
@@ -245,48 +252,18 @@ impl Planner<'_> {
             partitioned: false,
             keys_wanted: false,
         });
+        let inputs = self.inputs_of_edges(operator, descriptor);
         let mut keys: Vec<Option<Schema>> = Vec::new();
         let mut partitioned = true;
-        for spec in &operator.inputs {
-            let Some(edge) = self.add_edge(plan, spec, to, Some(descriptor)) else { continue };
-            let (from, by_hash) =
-                (&plan.vertices[plan.edges[edge].from], plan.edges[edge].partitioning == Partitioning::Hash);
-            let (key, value, carried) = (
-                from.key.clone(),
-                from.value.clone(),
-                from.partitioned && plan.edges[edge].partitioning == Partitioning::Forward,
-            );
-            partitioned &= by_hash || carried;
-            keys.push(key.clone());
-            if value != input.value {
-                let text =
-                    format!("{} gives {value}, but {} takes {}", spec.from.value, operator.id.value, input.value);
-                self.refuse(&spec.from.at, text);
-            }
-            let Some(wanted) = &input.key else { continue };
-            match &key {
-                None => self.refuse(
-                    &spec.from.at,
-                    format!("{} asks for keys, but the records of {} have none", operator.id.value, spec.from.value),
-                ),
-                Some(key) if key != wanted => {
-                    self.refuse(
-                        &spec.from.at,
-                        format!(
-                            "the keys of {} are {key}, but {} takes keys that are {wanted}",
-                            spec.from.value, operator.id.value
-                        ),
-                    );
-                }
-                Some(_) if !(by_hash || carried || descriptor.states.is_empty()) => {
-                    let at = spec.partitioning.as_ref().map_or(&spec.from.at, |partitioning| &partitioning.at);
-                    let text = format!(
-                        "{} has keyed state, so records of one key must reach one task: use partitioning = \"hash\" (or \"forward\" from an operator that keeps the keys of a hash edge)",
-                        operator.id.value
-                    );
-                    self.refuse(at, text);
-                }
-                Some(_) => {}
+        for (spec, input) in operator.inputs.iter().zip(inputs) {
+            let Some(input) = input else { continue };
+            let receiver = Receiver::Operator { descriptor, input };
+            let Some(edge) = self.add_edge(plan, spec, to, receiver) else { continue };
+            let placed = self.check_edge(plan, edge, spec, (operator, descriptor));
+            // Where some inputs have keys, what is emitted for the records of the others has none that could be kept.
+            if descriptor.inputs[input].key.is_some() || !descriptor.has_keyed_input() {
+                partitioned &= placed == Placed::ByKey;
+                keys.push(plan.vertices[plan.edges[edge].from].key.clone());
             }
         }
         let kept = keys.first().cloned().flatten().filter(|first| keys.iter().all(|key| key.as_ref() == Some(first)));
@@ -296,52 +273,6 @@ impl Planner<'_> {
             Keying::Set(key) => (Some(key), false),
             Keying::Drop => (None, false),
         };
-    }
-
-    fn add_edge(
-        &mut self,
-        plan: &mut Plan,
-        input: &InputSpec,
-        to: usize,
-        descriptor: Option<&Descriptor>,
-    ) -> Option<usize> {
-        let from = plan.vertices.iter().position(|vertex| vertex.id == *input.from.value)?;
-        let receiver = plan.vertices[to].id.clone();
-        if plan.edges.iter().any(|edge| edge.from == from && edge.to == to) {
-            self.refuse(&input.from.at, format!("{receiver} reads {} twice", input.from.value));
-            return None;
-        }
-        if let Role::Operator(index) = plan.vertices[from].role
-            && self.descriptors[index].outputs.is_empty()
-        {
-            self.refuse(&input.from.at, format!("the plugin of {} has no output", input.from.value));
-        }
-        let same = plan.vertices[from].parallelism == plan.vertices[to].parallelism;
-        let partitioning = match &input.partitioning {
-            Some(given) => given.value,
-            // Records of an operator that asks for keys go where their key belongs, unless the file says otherwise.
-            None if descriptor.is_some_and(|descriptor| descriptor.inputs[0].key.is_some()) => Partitioning::Hash,
-            None if same => Partitioning::Forward,
-            None => Partitioning::Rebalance,
-        };
-        if let Some(given) = &input.partitioning {
-            if given.value == Partitioning::Forward && !same {
-                let (a, b) = (plan.vertices[from].parallelism, plan.vertices[to].parallelism);
-                let text = format!(
-                    "forward joins task to task, but {} has parallelism {a} and {receiver} has {b}: make them equal, or use \"rebalance\"",
-                    input.from.value
-                );
-                self.refuse(&given.at, text);
-            }
-            if given.value == Partitioning::Hash && plan.vertices[from].key.is_none() {
-                self.refuse(
-                    &given.at,
-                    format!("the records of {} have no keys, so they can't be partitioned by hash", input.from.value),
-                );
-            }
-        }
-        plan.edges.push(PlannedEdge { from, to, partitioning, carries: Carries::Records, chained: false });
-        Some(plan.edges.len() - 1)
     }
 
     fn add_dead_letter_edges(&mut self, plan: &mut Plan) {
@@ -357,8 +288,10 @@ impl Planner<'_> {
                     plan.edges.push(PlannedEdge {
                         from,
                         to,
+                        input: 0,
                         partitioning,
                         carries: Carries::DeadLetters,
+                        with_keys: false,
                         chained: false,
                     });
                 }
@@ -424,29 +357,16 @@ fn finish(plan: &mut Plan) {
     let inputs = |plan: &Plan, to: usize| plan.edges.iter().filter(|edge| edge.to == to).count();
     for index in 0..plan.edges.len() {
         let to = plan.edges[index].to;
-        // A sink writes each of its inputs with a writer of its own, so several inputs are no obstacle there.
+        // A sink writes each of its inputs with a writer of its own, so several inputs are no obstacle there. An operator with several edges is one task for all of them:
+        // chained to one sender, it would run in that sender's task, whose other work would then wait for the channels of the others.
         let alone = inputs(plan, to) == 1 || matches!(plan.vertices[to].role, Role::Sink(_));
         plan.edges[index].chained = plan.edges[index].partitioning == Partitioning::Forward && alone;
     }
     // Receivers come after senders, so one pass from the end suffices. An operator that keeps keys wants them when somebody behind it does.
     for from in (0..plan.vertices.len()).rev() {
-        let wanted = plan.edges.iter().any(|edge| {
-            edge.from == from
-                && edge.carries == Carries::Records
-                && (edge.partitioning == Partitioning::Hash || plan.vertices[edge.to].takes_keys())
-        });
+        let wanted = plan.edges.iter().any(|edge| edge.from == from && edge.with_keys);
         if !matches!(plan.vertices[from].role, Role::Sink(_)) {
             plan.vertices[from].keys_wanted = wanted;
-        }
-    }
-}
-
-impl Vertex {
-    /// Whether records that reach it should bring their keys. Operators are given them: they keep them, show them in dead letters, or ask for them.
-    fn takes_keys(&self) -> bool {
-        match self.role {
-            Role::Operator(_) => true,
-            Role::Sink(_) | Role::Source(_) => self.keys_wanted,
         }
     }
 }

@@ -11,6 +11,8 @@ use crate::stream::{Batch, Fault, schema::Schema};
 pub struct DeadLetter<'a> {
     operator: &'a str,
     task: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input: Option<&'a str>,
     fault: &'static str,
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -23,17 +25,19 @@ pub struct DeadLetter<'a> {
 }
 
 impl<'a> DeadLetter<'a> {
-    /// The letter for record `index` of a batch.
+    /// The letter for record `index` of a batch, which came by `input` where the operator has several.
     pub fn new(
         info: &'a TaskInfo,
         fault: &'a Fault,
         batch: &Batch,
         index: usize,
         (key, value): (Option<&Schema>, &Schema),
+        input: Option<&'a str>,
     ) -> Self {
         Self {
             operator: &info.operator,
             task: info.task,
+            input,
             fault: fault.kind.name(),
             message: &fault.message,
             key: batch.keys.as_ref().map(|keys| shown(key.unwrap_or(&Schema::opaque()), keys.column.get(index))),

@@ -7,7 +7,7 @@ use crate::{state::Ttl, stream::schema::Schema};
 /// Records of an input.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InputDescriptor {
-    /// For messages.
+    /// Unique in the operator; a job file says by it which input an edge leads to.
     pub name: String,
     /// None: the operator does not ask for keys.
     pub key: Option<Schema>,
@@ -61,12 +61,12 @@ pub enum StateKind {
 }
 
 impl StateKind {
-    /// It belongs to a key, not to a task.
+    /// Whether it belongs to a key rather than to a task.
     pub fn is_keyed(self) -> bool {
         self.is_point() || matches!(self, Self::KeyedList | Self::KeyedMap)
     }
 
-    /// One value per key.
+    /// One value per key and namespace.
     pub fn is_point(self) -> bool {
         matches!(self, Self::Value | Self::Reducing | Self::Aggregating)
     }
@@ -141,25 +141,18 @@ pub struct Descriptor {
 /// More states than any operator has; an entry's layout has room for them all.
 const STATES_MAX: usize = 64;
 
+/// More inputs than any operator has. Those with keys share their state, so many inputs mean many operators in one.
+const INPUTS_MAX: usize = 8;
+
 impl Descriptor {
     /// Everything that is wrong with it or that this version does not do, each as a phrase that follows "the plugin"; empty when it can run.
     pub fn refusals(&self) -> Vec<String> {
         let mut refusals = Vec::new();
         let mut unsupported =
             |what: String| refusals.push(format!("asks for {what}, which this version does not support"));
-        match self.inputs.len() {
-            1 => {}
-            0 => unsupported("no input".into()),
-            inputs => unsupported(format!("{inputs} inputs")),
-        }
         if self.outputs.len() > 1 {
             let names: Vec<_> = self.outputs[1..].iter().map(|output| output.name.as_str()).collect();
             unsupported(format!("side outputs ({})", names.join(", ")));
-        }
-        for state in &self.states {
-            if matches!(state.kind, StateKind::OperatorList | StateKind::OperatorUnion | StateKind::Broadcast) {
-                unsupported(format!("{} state ({})", state.kind, state.name));
-            }
         }
         for (asked, hook) in [
             (self.hooks.on_watermark, "on-watermark"),
@@ -192,15 +185,71 @@ impl Descriptor {
                 refusals.push(format!("declares two states named {}", state.name));
             }
         }
-        if self.has_keyed_state() && self.inputs.iter().all(|input| input.key.is_none()) {
-            refusals.push("declares keyed state, but its input has no key".into());
-        }
+        self.refuse_inputs(&mut refusals);
+        self.refuse_operator_states(&mut refusals);
         refusals
     }
 
-    /// Whether it has state that belongs to keys.
-    pub fn has_keyed_state(&self) -> bool {
-        self.states.iter().any(|state| state.kind.is_keyed())
+    fn refuse_inputs(&self, refusals: &mut Vec<String>) {
+        if !(1..=INPUTS_MAX).contains(&self.inputs.len()) {
+            let number = self.inputs.len();
+            refusals
+                .push(format!("declares {number} inputs, where an operator has at least 1 and at most {INPUTS_MAX}"));
+        }
+        for (index, input) in self.inputs.iter().enumerate() {
+            if self.inputs[..index].iter().any(|other| other.name == input.name) {
+                refusals.push(format!("declares two inputs named {}", input.name));
+            }
+            if input.broadcast && input.key.is_some() {
+                refusals.push(format!(
+                    "declares the broadcast input {} with a key, which such inputs have not",
+                    input.name
+                ));
+            }
+        }
+        let mut keyed = self.inputs.iter().filter_map(|input| Some((&input.name, input.key.as_ref()?)));
+        if let Some((first, key)) = keyed.next()
+            && let Some((other, other_key)) = keyed.find(|(_, other)| *other != key)
+        {
+            refusals.push(format!(
+                "declares keys that are {key} for the input {first} and {other_key} for {other}, but inputs with keys share one kind of key"
+            ));
+        }
+        if self.keyed_states().next().is_some() && !self.has_keyed_input() {
+            refusals.push("declares keyed state, but no input with a key".into());
+        }
+    }
+
+    fn refuse_operator_states(&self, refusals: &mut Vec<String>) {
+        for state in self.states.iter().filter(|state| !state.kind.is_keyed()) {
+            let asked = [
+                (state.ttl.is_some(), "a time to live"),
+                (state.prefetch, "values delivered with keys"),
+                (state.on_end, "keys to be visited at the end"),
+            ];
+            for (_, what) in asked.into_iter().filter(|(asked, _)| *asked) {
+                refusals.push(format!(
+                    "declares {} state {} with {what}, which only keyed state has",
+                    state.kind, state.name
+                ));
+            }
+            if state.kind == StateKind::Broadcast && !self.inputs.iter().any(|input| input.broadcast) {
+                refusals.push(format!(
+                    "declares broadcast state {}, but no broadcast input that could write it",
+                    state.name
+                ));
+            }
+        }
+    }
+
+    /// The states that belong to a key.
+    pub fn keyed_states(&self) -> impl Iterator<Item = &StateDescriptor> {
+        self.states.iter().filter(|state| state.kind.is_keyed())
+    }
+
+    /// Whether one of its inputs has a key.
+    pub fn has_keyed_input(&self) -> bool {
+        self.inputs.iter().any(|input| input.key.is_some())
     }
 
     /// Whether the end of the input has anything to visit.

@@ -7,11 +7,17 @@
 use std::collections::HashMap;
 
 mod cells;
+mod operator_state;
+mod phase;
 
-pub use cells::{CellColumns, Strings};
-
+use self::operator_state::OperatorStage;
+pub use self::{
+    cells::{CellColumns, Strings},
+    operator_state::BroadcastPage,
+    phase::Phase,
+};
 use super::{
-    stage_error::{StageError, quiet, shortened, too_large, unknown_slot},
+    stage_error::{StageError, no_keys, quiet, shortened, too_large, unknown_slot},
     staged::{StagedOutput, StagedWrites},
 };
 use crate::{
@@ -52,17 +58,8 @@ pub struct OutputRule {
     pub sets_key: bool,
     /// Somebody behind it looks at the keys.
     pub keys_wanted: bool,
-}
-
-/// Which call is under way, and with that what it may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// None, or one that may touch neither state nor outputs.
-    Quiet,
-    /// A batch of so many records.
-    Records(usize),
-    /// So many keys at the end of the input.
-    End(usize),
+    /// Its records keep keys that only some inputs have; there is none to keep for the records of the others.
+    pub keeps_key_of_some: bool,
 }
 
 /// How much a log line matters.
@@ -94,6 +91,8 @@ pub struct Exchange {
     writes_used: usize,
     /// (state, slot) → where its last staged write is; only made when the guest reads.
     written: Option<HashMap<(u32, u32), (usize, usize)>>,
+    /// None: this is an exchange that may do nothing but log.
+    operator_state: Option<OperatorStage>,
     staged_bytes: usize,
     limits: ExchangeLimits,
     rules: Vec<OutputRule>,
@@ -117,12 +116,13 @@ impl Exchange {
     ) -> Box<Self> {
         Box::new(Self {
             state,
-            phase: Phase::Quiet,
+            phase: Phase::Closed,
             input_has_times: false,
             outputs: Vec::new(),
             writes: Vec::new(),
             writes_used: 0,
             written: None,
+            operator_state: None,
             staged_bytes: 0,
             limits,
             rules,
@@ -166,7 +166,7 @@ impl Exchange {
     /// Drops everything staged.
     pub(super) fn discard(&mut self) {
         self.state.roll_back();
-        self.phase = Phase::Quiet;
+        self.phase = Phase::Closed;
         self.outputs.clear();
         for write in &mut self.writes[..self.writes_used] {
             if write.data.capacity() > KEPT_BYTES_MAX {
@@ -175,6 +175,9 @@ impl Exchange {
         }
         self.writes_used = 0;
         self.written = None;
+        if let Some(stage) = &mut self.operator_state {
+            stage.discard();
+        }
         self.staged_bytes = 0;
         self.verdict = None;
         self.panic = None;
@@ -213,7 +216,12 @@ impl Exchange {
         timestamps: &[i64],
     ) -> Result<(), StageError> {
         let staged = self.check_emit(output, false, data, ends, timestamps).and_then(|rule| {
-            let (Phase::Records(records) | Phase::End(records)) = self.phase else { return Err(quiet("emit")) };
+            let Some(records) = self.phase.records() else { return Err(quiet("emit")) };
+            if rule.keeps_key_of_some && rule.keys_wanted && self.phase.is_without_keys() {
+                let text =
+                    "emit was called for an output that keeps keys, in a batch of an input whose records have none";
+                return Err(StageError::Malformed(text.into()));
+            }
             let wanted = (rule.keys_wanted || (self.input_has_times && timestamps.is_empty())) && !ends.is_empty();
             if !(src.len() == ends.len() || src.is_empty() && !wanted) {
                 return Err(StageError::Malformed(format!(
@@ -320,10 +328,7 @@ impl Exchange {
     /// # Errors
     /// [`StageError`] for a slot or state that is not there.
     pub fn get_many(&mut self, state: u32, slots: &[u32]) -> Result<StoredColumn, StageError> {
-        if self.phase == Phase::Quiet {
-            return Err(quiet("get-many"));
-        }
-        let (column_of_state, current) = self.point_state(state)?;
+        let (column_of_state, current) = self.point_state("get-many", state)?;
         let (writes, used) = (&self.writes, self.writes_used);
         let written = self.written.get_or_insert_with(|| {
             let places = writes[..used].iter().enumerate();
@@ -370,6 +375,9 @@ impl Exchange {
     /// # Errors
     /// [`StageError`] outside of a batch, or for a key that is too long.
     pub fn slot_of(&mut self, key: &[u8]) -> Result<u32, StageError> {
+        if self.phase.is_without_keys() {
+            return Err(no_keys("slot-of"));
+        }
         if !matches!(self.phase, Phase::Records(_)) {
             return Err(StageError::State("slot-of may be called within process only".into()));
         }
@@ -432,7 +440,7 @@ impl Exchange {
         ends: &[u32],
         timestamps: &[i64],
     ) -> Result<OutputRule, StageError> {
-        if self.phase == Phase::Quiet {
+        if !self.phase.is_transaction() {
             return Err(quiet("emit"));
         }
         let Some(rule) = self.rules.get(output as usize).copied() else {
@@ -474,10 +482,7 @@ impl Exchange {
         ends: &[u32],
         versions: &[u16],
     ) -> Result<(), StageError> {
-        if self.phase == Phase::Quiet {
-            return Err(quiet("put-many"));
-        }
-        let (_, current) = self.point_state(state)?;
+        let (_, current) = self.point_state("put-many", state)?;
         if slots.len() != ends.len() || !(versions.is_empty() || versions.len() == ends.len()) {
             let text = format!(
                 "put-many was given {} slots, {} values and {} versions",
@@ -541,7 +546,7 @@ impl Exchange {
     }
 
     fn condemn(&mut self, error: &StageError) {
-        if self.verdict.is_none() && self.phase != Phase::Quiet {
+        if self.verdict.is_none() && self.phase.is_transaction() {
             self.verdict = Some(Fault::new(error.kind(), error.message()));
         }
     }

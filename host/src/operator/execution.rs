@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 mod culprit;
+mod input;
 
+use self::input::{Arrival, TaskInput};
 use super::{
     CallTime, DeadLetter, Descriptor, Exchange, ExchangeLimits, Failure, Instance, InstanceLimits, Keying, LogLevel,
     OutputRule, Phase, Plugin, StateDescriptor, StateKind, TaskInfo, dead_letter::describe_record,
@@ -53,8 +55,8 @@ pub struct ExecutionSetup {
     pub faults_per_minute: u32,
     /// Somebody behind this operator looks at the keys of its records.
     pub keys_wanted: bool,
-    /// Schema of the keys that arrive, for showing them.
-    pub key_schema: Option<Schema>,
+    /// Schema of the keys that arrive at each input, for showing them.
+    pub key_schemas: Vec<Option<Schema>>,
     /// The task's counters.
     pub counters: Arc<OperatorCounters>,
     /// The time at which the first instance is opened.
@@ -72,8 +74,8 @@ pub struct Execution {
     config: String,
     limits: InstanceLimits,
     policy: FaultPolicy,
-    keyed: bool,
-    schemas: (Option<Schema>, Schema),
+    /// In the order of their numbers.
+    inputs: Vec<TaskInput>,
     counters: Arc<OperatorCounters>,
     instance: Box<dyn Instance>,
     exchange: Box<Exchange>,
@@ -90,7 +92,8 @@ pub struct Execution {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Export {
-    Process,
+    /// With the number of the input.
+    Process(u32),
     OnEnd,
 }
 
@@ -109,7 +112,7 @@ impl Execution {
             policy,
             faults_per_minute,
             keys_wanted,
-            key_schema,
+            key_schemas,
             counters,
             time,
             log,
@@ -127,15 +130,16 @@ impl Execution {
         let rules = descriptor.outputs.iter().map(|output| OutputRule {
             sets_key: matches!(output.keying, Keying::Set(_)),
             keys_wanted: keys_wanted && output.keying != Keying::Drop,
+            keeps_key_of_some: output.keying == Keying::Keep && descriptor.has_keyed_input(),
         });
         let mut exchange = Exchange::new(state, rules.collect(), exchange_limits, counters.named.clone(), log);
-        let input = &descriptor.inputs[0];
-        let (keyed, value_schema) = (input.key.is_some(), input.value.clone());
+        exchange.keep_operator_state(descriptor);
+        let inputs = descriptor.inputs.iter().zip(key_schemas.into_iter().chain(std::iter::repeat(None)));
+        let inputs = inputs.map(|(input, arriving)| TaskInput::new(input, arriving)).collect();
         let instance = open(&*plugin, limits, &info, &config, time, &mut exchange)?;
         Ok(Self {
             records_max: info.batch.records,
-            keyed,
-            schemas: (key_schema, value_schema),
+            inputs,
             info,
             plugin,
             config,
@@ -152,12 +156,13 @@ impl Execution {
         })
     }
 
-    /// Processes a batch. Results are appended to `out`, in order; dead letters to `dead`.
+    /// Processes a batch of the input of this number. Results are appended to `out`, in order; dead letters to `dead`.
     ///
     /// # Errors
     /// A fault that fails the job.
     pub fn process(
         &mut self,
+        input: u32,
         batch: &Batch,
         time: CallTime,
         out: &mut Vec<Batch>,
@@ -165,7 +170,7 @@ impl Execution {
     ) -> Result<(), Fault> {
         self.counters.records_in.add(batch.len() as u64);
         self.counters.batches_in.add(1);
-        self.run_in_parts(Export::Process, batch, time, out, dead)
+        self.run_in_parts(Export::Process(input), batch, time, out, dead)
     }
 
     /// Visits some of the keys that are to be visited at the end of the input. Returns whether there are more.
@@ -198,13 +203,14 @@ impl Execution {
     /// # Errors
     /// A fault that fails the job.
     pub fn close(&mut self, time: CallTime) -> Result<(), Fault> {
-        self.exchange.begin(Phase::Quiet, false);
+        self.exchange.begin(Phase::Closed, false);
         self.instance.close(time, &mut self.exchange).map_err(|fault| self.located(fault, "in close"))
     }
 
-    /// Keys and bytes of the keyed state.
+    /// Keys of the keyed state, and bytes of all state.
     pub fn state_size(&self) -> (usize, usize) {
-        self.exchange.state.size()
+        let (keys, bytes) = self.exchange.state.size();
+        (keys, bytes + self.exchange.operator_state_bytes())
     }
 
     fn run_in_parts(
@@ -231,7 +237,7 @@ impl Execution {
                             ..Fault::new(FaultKind::FailedRecord, shortened(&failure.message))
                         };
                         self.counters.faults.add(1);
-                        self.give_up(batch, from + failure.index as usize, fault, dead)?;
+                        self.give_up(export, batch, from + failure.index as usize, fault, dead)?;
                     }
                     self.count_good_call();
                 }
@@ -245,7 +251,7 @@ impl Execution {
                         self.count_fault(time, &fault)?;
                         // It was this record, not the size of the batch.
                         self.records_max = self.info.batch.records;
-                        self.give_up(batch, from, fault, dead)?;
+                        self.give_up(export, batch, from, fault, dead)?;
                     } else if fault.kind.is_limit() {
                         self.count_fault(time, &fault)?;
                         self.records_max = (to - from).div_ceil(2);
@@ -290,26 +296,31 @@ impl Execution {
 
     /// Calls the operator. What it changes is staged and neither applied nor dropped yet.
     fn call(&mut self, export: Export, batch: &Batch, time: CallTime) -> Result<Vec<Failure>, Fault> {
-        match (&batch.keys, self.keyed) {
-            (Some(keys), true) => {
+        let phase = match export {
+            Export::Process(input) => self.input(input)?.arrival.phase(batch.len()),
+            Export::OnEnd => Phase::End(batch.len()),
+        };
+        match (phase, &batch.keys) {
+            // What the guest has still to be told of slots waits for the next batch with keys.
+            (Phase::Unkeyed(_) | Phase::Broadcast(_), _) => self.delivery.clear(),
+            (_, Some(keys)) => {
                 self.exchange.state.resolve(keys, &mut self.delivery).map_err(|error| self.spill_failed(&error))?
             }
-            (None, true) => {
+            (_, None) => {
                 return Err(Fault::new(
                     FaultKind::HostBug,
                     format!("operator {} got records without keys", self.info.operator),
                 ));
             }
-            (_, false) => self.delivery.clear(),
         }
         self.exchange.state.begin(time.now);
         let called = match export {
-            Export::Process => {
-                self.exchange.begin(Phase::Records(batch.len()), !batch.timestamps.is_empty());
-                self.instance.process(&self.delivery, batch, time, &mut self.exchange)
+            Export::Process(input) => {
+                self.exchange.begin(phase, !batch.timestamps.is_empty());
+                self.instance.process(input, &self.delivery, batch, time, &mut self.exchange)
             }
             Export::OnEnd => {
-                self.exchange.begin(Phase::End(batch.len()), false);
+                self.exchange.begin(phase, false);
                 self.instance.on_end(&self.delivery, time, &mut self.exchange)
             }
         };
@@ -353,6 +364,7 @@ impl Execution {
             }
         }
         state.commit();
+        self.exchange.apply_operator_state();
         let limits = self.info.batch;
         for staged in self.exchange.outputs.drain(..) {
             let keys = match (staged.keys, &batch.keys) {
@@ -403,23 +415,56 @@ impl Execution {
         Ok(())
     }
 
-    fn give_up(&mut self, batch: &Batch, index: usize, fault: Fault, dead: &mut Batch) -> Result<(), Fault> {
+    fn give_up(
+        &mut self,
+        export: Export,
+        batch: &Batch,
+        index: usize,
+        fault: Fault,
+        dead: &mut Batch,
+    ) -> Result<(), Fault> {
+        let place = self.place(export, batch, index);
         if self.policy == FaultPolicy::Fail {
-            let place = self.place(batch, index);
             return Err(self.located(fault, &place));
         }
         self.counters.poisoned.add(1);
-        let place = self.place(batch, index);
         self.exchange.log(LogLevel::Warn, "fault", &format!("gave up {place}: {fault}"));
         if self.policy == FaultPolicy::DeadLetter {
-            let letter = DeadLetter::new(&self.info, &fault, batch, index, (self.schemas.0.as_ref(), &self.schemas.1));
+            let input = self.input_shown(export);
+            let letter = DeadLetter::new(&self.info, &fault, batch, index, input.schemas(), self.name_shown(export));
             dead.values.push(&letter.to_json());
         }
         Ok(())
     }
 
-    fn place(&self, batch: &Batch, index: usize) -> String {
-        describe_record(batch, index, (self.schemas.0.as_ref(), &self.schemas.1))
+    fn place(&self, export: Export, batch: &Batch, index: usize) -> String {
+        let record = describe_record(batch, index, self.input_shown(export).schemas());
+        match self.name_shown(export) {
+            Some(input) => format!("{record} of the input {input}"),
+            None => record,
+        }
+    }
+
+    fn input(&self, input: u32) -> Result<&TaskInput, Fault> {
+        let text = || format!("operator {} got records of an input {input}", self.info.operator);
+        self.inputs.get(input as usize).ok_or_else(|| Fault::new(FaultKind::HostBug, text()))
+    }
+
+    /// The input by whose schemas the records of a call are shown; at the end those are keys.
+    fn input_shown(&self, export: Export) -> &TaskInput {
+        let number = match export {
+            Export::Process(input) => input as usize,
+            Export::OnEnd => self.inputs.iter().position(|input| input.arrival == Arrival::Keyed).unwrap_or(0),
+        };
+        &self.inputs[number]
+    }
+
+    /// The name of the input that a record came by, where there are several.
+    fn name_shown(&self, export: Export) -> Option<&str> {
+        match export {
+            Export::Process(_) if self.inputs.len() > 1 => Some(&self.input_shown(export).name),
+            _ => None,
+        }
     }
 
     fn located(&self, fault: Fault, place: &str) -> Fault {
@@ -459,7 +504,7 @@ fn open(
     time: CallTime,
     exchange: &mut Box<Exchange>,
 ) -> Result<Box<dyn Instance>, Fault> {
-    exchange.begin(Phase::Quiet, false);
+    exchange.begin(Phase::Open, false);
     let located = |fault: Fault, place| {
         let message = format!("operator {}, task {}: {}{place}", info.operator, info.task, fault.message);
         Fault { message, ..fault }

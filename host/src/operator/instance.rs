@@ -66,12 +66,13 @@ pub trait Instance: Send {
         exchange: &mut Box<Exchange>,
     ) -> Result<(), Fault>;
 
-    /// Processes a batch; `delivery` has the slots of its records. What it changes is staged in `exchange`.
+    /// Processes a batch of the input of this number; `delivery` has the slots of its records, and is empty where they have no keys. What it changes is staged in `exchange`.
     ///
     /// # Errors
     /// A guest fault; what is staged has to be dropped.
     fn process(
         &mut self,
+        input: u32,
         delivery: &Delivery,
         batch: &Batch,
         time: CallTime,

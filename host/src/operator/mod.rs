@@ -15,7 +15,7 @@ mod staged;
 
 pub use dead_letter::DeadLetter;
 pub use descriptor::{Descriptor, Hooks, InputDescriptor, Keying, OutputDescriptor, StateDescriptor, StateKind};
-pub use exchange::{CellColumns, Exchange, ExchangeLimits, LogLevel, OutputRule, Phase, Strings};
+pub use exchange::{BroadcastPage, CellColumns, Exchange, ExchangeLimits, LogLevel, OutputRule, Phase, Strings};
 pub use execution::{Execution, ExecutionSetup, FaultPolicy};
 pub use instance::{CallTime, Failure, Instance, InstanceLimits, Plugin, TaskInfo};
 pub use stage_error::{StageError, shortened};

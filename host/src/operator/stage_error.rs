@@ -33,6 +33,10 @@ pub(super) fn quiet(function: &str) -> StageError {
     StageError::State(format!("{function} may be called within process and on-end only"))
 }
 
+pub(super) fn no_keys(function: &str) -> StageError {
+    StageError::State(format!("{function} was called for a batch of an input whose records have no keys"))
+}
+
 pub(super) fn no_state(state: u32) -> StageError {
     StageError::Malformed(format!("there is no state {state}"))
 }

@@ -31,7 +31,7 @@ pub fn parker() -> (Parker, Unparker) {
 pub fn channel(sender: Unparker, receiver: Unparker) -> (Outlet, Input) {
     let (send, receive) = bounded(CHANNEL_BATCHES);
     let outlet = Outlet { send, receiver, pending: VecDeque::new() };
-    let input = Input { receive, sender, ended: None, last_watermark: None };
+    let input = Input { receive, sender, number: 0, ended: None, last_watermark: None };
     (outlet, input)
 }
 
@@ -50,11 +50,19 @@ pub(super) enum Ended {
 pub struct Input {
     receive: Receiver<Element>,
     sender: Unparker,
+    /// The input of the operator that its records are for.
+    pub(super) number: u32,
     pub(super) ended: Option<Ended>,
     last_watermark: Option<EventTime>,
 }
 
 impl Input {
+    /// The same, for the operator's input of this number; without it, for the first one.
+    #[must_use]
+    pub fn leading_to(self, number: u32) -> Self {
+        Self { number, ..self }
+    }
+
     /// The next element, if there is one.
     #[inline]
     pub(super) fn take(&mut self) -> Option<Element> {

@@ -40,7 +40,7 @@ pub struct Control {
 pub enum TaskHead {
     /// It is a source.
     Source(Box<dyn SourceReader>),
-    /// It has inputs, one per sending task.
+    /// It has inputs, one per sending task; several may lead to one input of an operator.
     Inputs(Vec<Input>),
 }
 
@@ -262,7 +262,8 @@ impl Task {
             match taken {
                 None => {}
                 Some(Element::Batch(batch)) => {
-                    self.feed(0, batch)?;
+                    let number = inputs[index].number;
+                    self.feed(0, number, batch)?;
                     return Ok(Progress::Worked);
                 }
                 Some(Element::Watermark(watermark)) => {
@@ -356,8 +357,8 @@ impl Task {
         Ok(())
     }
 
-    /// Gives a batch to a node.
-    fn feed(&mut self, index: usize, batch: Batch) -> Result<(), Fault> {
+    /// Gives a batch to an input of a node.
+    fn feed(&mut self, index: usize, input: u32, batch: Batch) -> Result<(), Fault> {
         let time = self.time();
         let began = Instant::now();
         let node = &mut self.nodes[index];
@@ -366,7 +367,7 @@ impl Task {
             NodeKind::Operator(execution) => {
                 let mut out = self.scratch.pop().unwrap_or_default();
                 let mut dead = Batch::new(false);
-                execution.process(&batch, time, &mut out, &mut dead)?;
+                execution.process(input, &batch, time, &mut out, &mut dead)?;
                 node.counters.busy_ns.add_time(began.elapsed());
                 drop(batch);
                 self.give_results(index, &mut out, dead)?;
@@ -430,7 +431,8 @@ impl Task {
 
     fn deliver_to(&mut self, target: &mut Target, batch: Batch) -> Result<(), Fault> {
         match target {
-            Target::Chained(node) => self.feed(*node, batch),
+            // What is chained has no other input.
+            Target::Chained(node) => self.feed(*node, 0, batch),
             Target::Edge(edge) => {
                 edge.send(batch, self.clock.elapsed());
                 Ok(())

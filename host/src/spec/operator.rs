@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{
     At,
-    input::{self, InputSpec},
+    input::{self, InputSpec, Receiver},
     section::{Field, Section},
     tree::Value,
 };
@@ -112,7 +112,7 @@ fn read_inputs(field: Field<'_>) -> Option<Vec<InputSpec>> {
         Value::List(nodes) if nodes.is_empty() => {
             field.fail("is empty: an operator without inputs never gets a record")
         }
-        _ => input::read_all(field),
+        _ => input::read_all(field, Receiver::Operator),
     }
 }
 

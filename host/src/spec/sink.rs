@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{
     At,
-    input::{self, InputSpec},
+    input::{self, InputSpec, Receiver},
     section::{Field, Section},
 };
 use crate::connector::Format;
@@ -76,7 +76,7 @@ pub(super) fn read(mut section: Section<'_>) -> Option<SinkSpec> {
     if let Some(id) = &id {
         section.name = format!("sink `{id}`");
     }
-    let inputs = section.optional("inputs", input::read_all);
+    let inputs = section.optional("inputs", |field| input::read_all(field, Receiver::Sink));
     let parallelism = section.optional("parallelism", |field| field.whole(1..=u32::MAX));
     let kind = section.required("type", "`file`, `stdout` or `blackhole`", |field| field.word(&TYPES, &TYPES_LATER))?;
     section.at = kind.at;

@@ -1,6 +1,9 @@
 //! What job files say, and what is said about them.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::*;
 use crate::{
@@ -39,7 +42,7 @@ inputs = ["lines"]
 [[operator]]
 id          = "count"
 plugin      = { path = "count.wasm", sha256 = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" }
-inputs      = [{ from = "split", partitioning = "hash" }, "lines"]
+inputs      = [{ from = "split", partitioning = "hash" }, { from = "lines", input = "rules", partitioning = "broadcast" }]
 parallelism = 3
 config      = { min-length = 1, a = [1.5, true, "x", 2024-01-31] }
 limits      = { memory = "1GiB", call-time = "2s" }
@@ -126,9 +129,13 @@ fn a_job_is_read_whole() {
     let inputs: Vec<_> = count
         .inputs
         .iter()
-        .map(|input| (input.from.as_str(), input.partitioning.as_ref().map(|at| at.value)))
+        .map(|edge| {
+            let input = edge.input.as_ref().map(|name| name.as_str());
+            (edge.from.as_str(), input, edge.partitioning.as_ref().map(|at| at.value))
+        })
         .collect();
-    assert_eq!(inputs, [("split", Some(Partitioning::Hash)), ("lines", None)]);
+    let expected = [("split", None, Some(Partitioning::Hash)), ("lines", Some("rules"), Some(Partitioning::Broadcast))];
+    assert_eq!(inputs, expected);
     assert_eq!(count.parallelism.as_ref().map(|at| at.value), Some(3));
     assert_eq!(count.config.to_string(), r#"{"min-length":1,"a":[1.5,true,"x","2024-01-31"]}"#);
     assert_eq!(count.limits, Limits { memory: 1 << 30, call_time: Duration::from_secs(2), ..Limits::default() });
@@ -228,7 +235,7 @@ fn a_file_is_read_from_disk() {
 fn the_planner_points_at_values_in_the_same_way() {
     let job = accepted(JOB, &["operator.split.inputs=count"]);
     let unknown = &job.operator("count").unwrap().inputs[0].from;
-    let expected = "/jobs/job.toml:25:25: no `split`\n   |\n25 | inputs      = [{ from = \"split\", partitioning = \"hash\" }, \"lines\"]\n   |                         ^^^^^^^";
+    let expected = "/jobs/job.toml:25:25: no `split`\n   |\n25 | inputs      = [{ from = \"split\", partitioning = \"hash\" }, { from = \"lines\", input = \"rules\", partitioning = \"broadcast\" }]\n   |                         ^^^^^^^";
     assert_eq!(job.error(&unknown.at, "no `split`").to_string(), expected);
     let set = &job.operator("split").unwrap().inputs[0].from;
     assert_eq!(job.error(&set.at, "a cycle").to_string(), "--set operator.split.inputs=count: a cycle");

@@ -1,4 +1,5 @@
-//! Keyed state: the slot table in which a task keeps the point states (value, reducing, aggregating) of its keys, and the spill to which it evicts.
+//! State of a task: keyed state, which is a slot table for point states (value, reducing, aggregating), cells for all else, and the spill to which both evict; and the operator
+//! state that belongs to no key.
 //!
 //! The table is the `memory` backend: everything in RAM, nothing behind it. The spill holds what does not fit, on disk, for the life of the task only. This room never
 //! reads a clock and knows neither wasm nor channels.
@@ -10,6 +11,7 @@ mod delivery;
 mod expiry;
 mod keyed;
 mod memory_advice;
+mod operator_state;
 mod spill;
 mod stored;
 mod table;
@@ -20,6 +22,7 @@ pub use cells::{Cells, Lifetime, Page};
 pub use delivery::{Delivery, StoredColumn, StoredValue};
 pub use expiry::{Expiry, ExpiryRules, is_expired};
 pub use keyed::{Form, KeyedState, PlaceOf, StateError, StateSetup, StateSpec, Ttl, WalkError};
+pub use operator_state::{OperatorStateKind, OperatorStates, redistribute};
 pub use spill::{Access, Found, Spill, SpillCounters, SpillError, SpillOptions, SpillProblem, SpillRange};
 pub use stored::{
     KEY_BYTES_MAX, MAP_KEY_BYTES_MAX, NAMESPACE_BYTES_MAX, STORED_KEY_BYTES_MAX, StoredBytes, StoredError, StoredKey,

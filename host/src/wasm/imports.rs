@@ -7,6 +7,8 @@ mod collections;
 
 use std::time::Instant;
 
+mod operator_state;
+
 use wasmtime::{
     Result, StoreContextMut,
     component::{Linker, LinkerInstance, Resource, ResourceType},
@@ -65,6 +67,7 @@ pub(super) const PROVIDED: &[(&str, &[&str])] = &[
             "[method]map-state.clear",
         ],
     ),
+    ("wasmill:operator/operator-state@0.1.0", operator_state::FUNCTIONS),
     ("wasmill:operator/output@0.1.0", &["emit", "emit-keyed"]),
     ("wasmill:operator/logging@0.1.0", &["log"]),
     ("wasmill:operator/metrics@0.1.0", &["count", "gauge"]),
@@ -74,6 +77,7 @@ pub(super) const PROVIDED: &[(&str, &[&str])] = &[
 pub(super) fn add_to_linker(linker: &mut Linker<Host>) -> Result<()> {
     linker.instance("wasmill:operator/types@0.1.0")?;
     add_keyed_state(&mut linker.instance("wasmill:operator/keyed-state@0.1.0")?)?;
+    operator_state::add_to_linker(&mut linker.instance("wasmill:operator/operator-state@0.1.0")?)?;
     add_output(&mut linker.instance("wasmill:operator/output@0.1.0")?)?;
     let mut logging = linker.instance("wasmill:operator/logging@0.1.0")?;
     logging.func_wrap("log", |mut ctx: Ctx<'_>, (level, context, message): (Level, String, String)| {

@@ -162,13 +162,14 @@ impl Instance for WasmInstanceOfTask {
 
     fn process(
         &mut self,
+        input: u32,
         delivery: &Delivery,
         batch: &Batch,
         time: CallTime,
         exchange: &mut Box<Exchange>,
     ) -> Result<Vec<Failure>, Fault> {
         let argument = wit::Batch {
-            input: 0,
+            input,
             keys: delivery.into(),
             slots: &delivery.slots,
             values: (&batch.values).into(),

@@ -1,8 +1,8 @@
 //! Keyed state in cells: maps, lists, and point states in namespaces. What a call writes here is made at once and taken back when the call fails, so reads see it.
 
-use super::{Exchange, Phase, STAGED_CALL_BYTES};
+use super::{Exchange, STAGED_CALL_BYTES};
 use crate::{
-    operator::stage_error::{StageError, no_state, quiet, too_large, unknown_slot},
+    operator::stage_error::{StageError, no_keys, no_state, quiet, too_large, unknown_slot},
     state::{
         Form, MAP_KEY_BYTES_MAX, NAMESPACE_BYTES_MAX, Page, PlaceOf, SpillError, StateError, StateSpec, StoredColumn,
     },
@@ -232,7 +232,8 @@ impl Exchange {
 
     /// The column and the schema version of a point state.
     #[inline]
-    pub(super) fn point_state(&self, state: u32) -> Result<(u32, u16), StageError> {
+    pub(super) fn point_state(&self, function: &str, state: u32) -> Result<(u32, u16), StageError> {
+        self.check_phase(function)?;
         match (self.state.column_of(state), self.state.spec(state)) {
             (Some(column), Some(spec)) => Ok((column, spec.version)),
             (None, Some(_)) => Err(StageError::Malformed(format!(
@@ -262,6 +263,15 @@ impl Exchange {
         result
     }
 
+    /// Keyed state may be used in this call.
+    #[inline]
+    fn check_phase(&self, function: &str) -> Result<(), StageError> {
+        if !self.phase.is_transaction() {
+            return Err(quiet(function));
+        }
+        if self.phase.is_without_keys() { Err(no_keys(function)) } else { Ok(()) }
+    }
+
     /// Checks everything but values: the state is one for this use, and the columns fit it and each other.
     fn check_cells(
         &self,
@@ -270,9 +280,7 @@ impl Exchange {
         cells: CellColumns<'_>,
         to: Use,
     ) -> Result<StateSpec, StageError> {
-        if self.phase == Phase::Quiet {
-            return Err(quiet(function));
-        }
+        self.check_phase(function)?;
         let Some(spec) = self.state.spec(state).copied() else { return Err(no_state(state)) };
         let fits = match (to, spec.form) {
             (Use::Values, form) => form != Form::List,

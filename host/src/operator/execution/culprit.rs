@@ -22,7 +22,7 @@ impl Execution {
             None => self.find_culprit(export, batch, (from, to), time)?,
         };
         let place = match culprit {
-            Some(index) => self.place(batch, index),
+            Some(index) => self.place(export, batch, index),
             None => format!("in a batch of {} records, none of which faults alone", to - from),
         };
         Ok(self.located(fault, &place))

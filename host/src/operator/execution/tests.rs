@@ -151,6 +151,30 @@ impl CountingInstance {
         Ok(failures)
     }
 
+    /// Notes have no keys: there is nothing to learn of slots, and nothing to do with keyed state.
+    fn note(&mut self, delivery: &Delivery, batch: &Batch, exchange: &mut Exchange) -> Result<Vec<Failure>, Fault> {
+        self.alive(batch.len());
+        assert!(delivery.slots.is_empty() && delivery.fresh.is_empty() && delivery.released.is_empty());
+        assert!(delivery.prefetched.iter().all(|(_, column)| column.values.is_empty()));
+        assert!(batch.keys.is_none(), "keys that came by such an input stay behind");
+        assert!(exchange.get_many(0, &[0]).is_err() && exchange.slot_of(&[0; 8]).is_err());
+        for (index, value) in batch.values.iter().enumerate() {
+            match self.deeds.get(&number(value)) {
+                Some(Deed::Traps) => {
+                    self.dead = true;
+                    return Err(Fault::new(FaultKind::Trap, "as configured"));
+                }
+                Some(Deed::Lies) => {
+                    self.dead = true;
+                    // A record that keeps a key which is not there.
+                    let _ = exchange.emit(0, &[index as u32], &[1], &[1], &[]);
+                }
+                _ => {}
+            }
+        }
+        Ok(Vec::new())
+    }
+
     fn alive(&mut self, records: usize) {
         assert!(!self.dead, "an instance is called after a fault");
         self.calls.lock().unwrap().push(records);
@@ -165,11 +189,15 @@ impl Instance for CountingInstance {
 
     fn process(
         &mut self,
+        input: u32,
         delivery: &Delivery,
         batch: &Batch,
         _: CallTime,
         exchange: &mut Box<Exchange>,
     ) -> Result<Vec<Failure>, Fault> {
+        if input == NOTES {
+            return self.note(delivery, batch, exchange);
+        }
         self.alive(batch.len());
         self.learn(delivery);
         let result = self.work(delivery, batch, exchange);
@@ -207,6 +235,15 @@ impl Instance for CountingInstance {
     }
 }
 
+/// The number of the input without keys.
+const NOTES: u32 = 1;
+/// A value that no record with a key has.
+const BAD_NOTE: u64 = 1_000;
+
+fn input(name: &str, key: Option<Schema>) -> InputDescriptor {
+    InputDescriptor { name: name.into(), key, value: Schema::u64(), broadcast: false }
+}
+
 fn descriptor() -> Descriptor {
     let state = StateDescriptor {
         name: "count".into(),
@@ -222,12 +259,7 @@ fn descriptor() -> Descriptor {
     Descriptor {
         name: "counting".into(),
         version: "1".into(),
-        inputs: vec![InputDescriptor {
-            name: "in".into(),
-            key: Some(Schema::u64()),
-            value: Schema::u64(),
-            broadcast: false,
-        }],
+        inputs: vec![input("in", Some(Schema::u64())), input("notes", None)],
         outputs: vec![OutputDescriptor { name: "out".into(), keying: Keying::Keep, value: Schema::u64() }],
         states: vec![state],
         hooks: Hooks::default(),
@@ -253,7 +285,7 @@ fn execution(plugin: Counting, policy: FaultPolicy, records: usize, faults_per_m
         policy,
         faults_per_minute,
         keys_wanted: true,
-        key_schema: Some(Schema::u64()),
+        key_schemas: vec![Some(Schema::u64())],
         counters: Arc::new(OperatorCounters::default()),
         time: TIME,
         spill: None,
@@ -274,6 +306,10 @@ fn batch(records: &[(u64, u64)]) -> Batch {
         values: records.iter().map(|(_, value)| bytes(value)).collect(),
         timestamps: Vec::new(),
     }
+}
+
+fn notes(numbers: &[u64]) -> Batch {
+    Batch { values: numbers.iter().map(|number| number.to_le_bytes()).collect(), ..Batch::default() }
 }
 
 const TIME: CallTime = CallTime { now: EventTime(60_000), watermark: None };
@@ -297,19 +333,27 @@ proptest! {
         cuts in vec(1_usize..40, 1..6),
         records in 1_usize..40,
         memory in vec(0_usize..MEMORY_CAP, 0..5),
+        between in vec(0_usize..4, 1..4),
     ) {
         // Each record's value is its number.
         let input: Vec<(u64, u64)> = keys.into_iter().zip(0..).collect();
-        let deeds: BTreeMap<u64, Deed> = deeds.into_iter().map(|(value, deed)| (value, DEEDS[deed])).collect();
+        let deeds: BTreeMap<u64, Deed> = deeds.into_iter().map(|(value, deed)| (value, DEEDS[deed])).chain([(BAD_NOTE, Deed::Traps)]).collect();
         let calls = Arc::default();
         let plugin = Counting { descriptor: descriptor(), deeds: deeds.clone(), memory, calls: Arc::clone(&calls) };
         let mut execution = execution(plugin, FaultPolicy::DeadLetter, records, u32::MAX);
         let (mut out, mut dead) = (Vec::new(), Batch::new(false));
-        let (mut rest, mut sizes) = (&input[..], cuts.iter().cycle());
+        let (mut rest, mut sizes, mut between) = (&input[..], cuts.iter().cycle(), between.iter().cycle());
         while !rest.is_empty() {
             let (now, later) = rest.split_at((*sizes.next().unwrap()).min(rest.len()));
-            execution.process(&batch(now), TIME, &mut out, &mut dead).expect("nothing fails the job");
+            execution.process(0, &batch(now), TIME, &mut out, &mut dead).expect("nothing fails the job");
             rest = later;
+            // Batches without keys come between, and some of their records fail.
+            let noted = &[u64::MAX, BAD_NOTE, u64::MAX][..*between.next().unwrap()];
+            if !noted.is_empty() {
+                let mut dead = Batch::new(false);
+                execution.process(NOTES, &notes(noted), TIME, &mut out, &mut dead).expect("nothing fails the job");
+                prop_assert_eq!(dead.len(), usize::from(noted.len() > 1));
+            }
         }
 
         let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
@@ -341,14 +385,15 @@ proptest! {
 fn fails(deed: Deed, records: &[(u64, u64)], expected: &str) {
     let mut execution = execution(counting(&[(7, deed)]), FaultPolicy::Fail, 100, u32::MAX);
     let mut out = Vec::new();
-    let fault = execution.process(&batch(records), TIME, &mut out, &mut Batch::new(false)).expect_err("the job fails");
+    let fault =
+        execution.process(0, &batch(records), TIME, &mut out, &mut Batch::new(false)).expect_err("the job fails");
     assert_eq!((fault.message.as_str(), fault.kind.name()), (expected, deed.fault()));
 }
 
 #[test]
 fn a_fault_that_fails_the_job_names_what_is_known_of_the_record() {
     let records = [(1, 5), (2, 6), (3, 7)];
-    let named = "operator counting, task 3: as configured (the record with key 3 and value 7)";
+    let named = "operator counting, task 3: as configured (the record with key 3 and value 7 of the input in)";
     fails(Deed::Fails, &records, named);
     fails(Deed::Panics, &records, named);
     // A limit is tried again in halves until the record is alone, under every setting.
@@ -361,11 +406,33 @@ fn a_fault_that_fails_the_job_names_what_is_known_of_the_record() {
 }
 
 #[test]
+fn a_fault_names_the_input_where_there_are_several() {
+    let fails = |deed, values: &[u64]| {
+        let mut execution = execution(counting(&[(7, deed)]), FaultPolicy::Fail, 100, u32::MAX);
+        let (mut out, mut dead) = (Vec::new(), Batch::new(false));
+        let fault = execution.process(NOTES, &notes(values), TIME, &mut out, &mut dead).expect_err("the job fails");
+        fault.message
+    };
+    let place = "(the record 7 of the input notes)";
+    assert_eq!(fails(Deed::Traps, &[5, 6, 7, 8]), format!("operator counting, task 3: as configured {place}"));
+    // Somebody wants the keys that the output keeps, and these records have none.
+    let message = "emit was called for an output that keeps keys, in a batch of an input whose records have none";
+    assert_eq!(fails(Deed::Lies, &[5, 6, 7]), format!("operator counting, task 3: {message} {place}"));
+}
+
+#[test]
+fn records_of_an_input_that_there_is_not_are_a_bug_of_ours() {
+    let mut execution = execution(counting(&[]), FaultPolicy::Skip, 100, u32::MAX);
+    let fault = execution.process(2, &notes(&[1]), TIME, &mut Vec::new(), &mut Batch::new(false));
+    assert_eq!(fault.expect_err("it is").kind, FaultKind::HostBug);
+}
+
+#[test]
 fn nothing_of_a_call_that_fails_the_job_is_applied() {
     for deed in [Deed::Fails, Deed::Traps, Deed::Lies] {
         let mut execution = execution(counting(&[(7, deed)]), FaultPolicy::Fail, 100, u32::MAX);
         let mut out = Vec::new();
-        assert!(execution.process(&batch(&[(1, 5), (3, 7)]), TIME, &mut out, &mut Batch::new(false)).is_err());
+        assert!(execution.process(0, &batch(&[(1, 5), (3, 7)]), TIME, &mut out, &mut Batch::new(false)).is_err());
         assert!(out.is_empty(), "{deed:?}");
     }
 }
@@ -376,7 +443,7 @@ fn faults_are_counted_by_minutes() {
     let mut execution = execution(counting(&deeds), FaultPolicy::Skip, 100, 2);
     let mut process = |value: u64, minute: i64| {
         let time = CallTime { now: EventTime(minute * 60_000), watermark: None };
-        execution.process(&batch(&[(0, value)]), time, &mut Vec::new(), &mut Batch::new(false))
+        execution.process(0, &batch(&[(0, value)]), time, &mut Vec::new(), &mut Batch::new(false))
     };
     for (value, minute) in [(0, 1), (1, 1), (2, 2), (3, 2)] {
         process(value, minute).expect("two faults in a minute are allowed");
@@ -393,7 +460,7 @@ fn call_sizes(deed: Deed) -> (Vec<usize>, Vec<usize>) {
     let mut process = |from: u64| {
         let records: Vec<_> = (from..from + 16).map(|value| (value % 3, value)).collect();
         execution
-            .process(&batch(&records), TIME, &mut Vec::new(), &mut Batch::new(false))
+            .process(0, &batch(&records), TIME, &mut Vec::new(), &mut Batch::new(false))
             .expect("nothing fails the job");
     };
     process(0);

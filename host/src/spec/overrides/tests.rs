@@ -170,6 +170,19 @@ fn inputs_may_be_set_with_a_table() {
 }
 
 #[test]
+fn an_edge_to_a_named_input_may_be_set() {
+    let set =
+        "operator.split.inputs=[\"count\", { from = \"lines\", input = \"rules\", partitioning = \"broadcast\" }]";
+    let job = accepted(JOB, &[set]);
+    let edge = &job.operator("split").unwrap().inputs[1];
+    assert_eq!(edge.input.as_ref().map(|name| name.as_str()), Some("rules"));
+    assert_eq!(edge.partitioning.as_ref().map(|at| at.value), Some(Partitioning::Broadcast));
+    // A sink's edge has no name of an input, whichever way it is written.
+    let set = "sink.counts.inputs={ from = \"count\", input = \"rules\" }";
+    refused(JOB, &[set], &format!("--set {set}: `input` is a name that an operator gives to one of its inputs"));
+}
+
+#[test]
 fn what_is_refused() {
     for (set, expected) in [
         ("parallelism", "--set parallelism: has no `=`; write `--set path=value`"),

@@ -86,6 +86,7 @@ fn unknown_keys_name_the_nearest_or_all() {
     );
     with("strategy = \"none\"", "strategy = \"none\", idleness = \"1s\"", "unknown key `idleness` in this watermark");
     with("crate = ", "crat = ", "unknown key `crat` in this plugin");
+    with("input = ", "inputs = ", "unknown key `inputs` in this input; did you mean `input`?");
     with("from = ", "form = ", "unknown key `form` in this input; did you mean `from`?");
     with("memory = ", "memroy = ", "unknown key `memroy` in `limits`; did you mean `memory`?");
     with("dead-letter = ", "deadletter = ", "unknown key `deadletter` in `on-error`; did you mean `dead-letter`?");
@@ -182,7 +183,11 @@ fn what_has_the_wrong_type() {
         "\"skp\"",
         "`invalid-utf8` must be `replace`, `skip` or `fail`, not \"skp\"; did you mean `skip`?",
     );
-    with("\"hash\"", "\"rotate\"", "`partitioning` must be `forward`, `hash` or `rebalance`, not \"rotate\"");
+    with(
+        "\"hash\"",
+        "\"rotate\"",
+        "`partitioning` must be `forward`, `hash`, `rebalance` or `broadcast`, not \"rotate\"",
+    );
     with(
         "{ crate = \"../split-words\" }",
         "true",
@@ -208,6 +213,12 @@ fn what_has_the_wrong_type() {
     with("{ min-length = 1, a = [1.5, true, \"x\", 2024-01-31] }", "3", "`config` must be a table, not 3");
     with("1.5, true", "1.5, nan", "a number that is not finite does not fit into a config");
     with("1.5, true", "1.5, 99999999999999999999", "a whole number of more than 64 bits does not fit into a config");
+    with("input = \"rules\"", "input = 3", "/jobs/job.toml:25:85: `input` must be a string, not 3");
+    with(
+        "inputs = [\"count\"]",
+        "inputs = [{ from = \"count\", input = \"in\" }]",
+        "/jobs/job.toml:35:37: `input` is a name that an operator gives to one of its inputs; a sink has one alone",
+    );
     with("inputs = [\"count\"]", "inputs = 1", "`inputs` must be a list of ids, or of tables such as");
     with(
         "type   = \"file\"",
@@ -225,11 +236,6 @@ fn what_a_later_version_brings() {
             &format!("/jobs/job.toml:6:2: `{section}` is not supported yet"),
         );
     }
-    with(
-        "\"hash\"",
-        "\"broadcast\"",
-        "`partitioning` \"broadcast\" is not supported yet; there is `forward`, `hash` and `rebalance`",
-    );
     with(
         "strategy = \"none\"",
         "strategy = \"bounded\", out-of-orderness = \"1s\"",

@@ -6,7 +6,7 @@ use exports::wasmill::operator::operator::{Descriptor, Guest, Hooks, InputDescri
 use wasmill::operator::types::{
     Batch, BytesColumn, Cells, Error, EventTime, Failure, Keys, TaskInfo, TimerBatch, TimerKind,
 };
-use wasmill::operator::{keyed_state, operator_state, timers};
+use wasmill::operator::{keyed_state, timers};
 
 struct Unsupported;
 
@@ -21,14 +21,14 @@ impl Guest for Unsupported {
             name: "unsupported".to_owned(),
             version: "0.1.0".to_owned(),
             inputs: vec![InputDescriptor { name: "in".to_owned(), key: Some(bytes()), value: bytes(), broadcast: false }],
-            outputs: vec![OutputDescriptor { name: "out".to_owned(), keying: Keying::Keep, value: bytes(), broadcast: false }],
+            outputs: vec![OutputDescriptor { name: "out".to_owned(), keying: Keying::Keep, value: bytes() }],
             states: Vec::new(),
             hooks: Hooks::empty(),
         }
     }
 
     fn open(_: String, _: TaskInfo) -> Result<(), Error> {
-        operator_state::get_list(0).map(|_| ())
+        Ok(())
     }
 
     fn process(batch: Batch) -> Result<Vec<Failure>, Error> {
