@@ -158,6 +158,20 @@ pub enum InvalidUtf8 {
     Fail,
 }
 
+/// How the files of a file source are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Compression {
+    /// Each as its name says: gzip where it ends with `.gz`, zstd where it ends with `.zst`, else not at all.
+    #[default]
+    Auto,
+    /// Not at all, whatever their names.
+    None,
+    /// All by gzip.
+    Gzip,
+    /// All by zstd.
+    Zstd,
+}
+
 /// How a sink writes a record's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Format {

@@ -6,7 +6,7 @@ use super::{
     At,
     section::{Field, Section},
 };
-use crate::connector::InvalidUtf8;
+use crate::connector::{Compression, InvalidUtf8};
 
 /// Keys of a source of any type.
 const KEYS: [&str; 4] = ["id", "type", "parallelism", "watermark"];
@@ -23,6 +23,13 @@ const TYPES_LATER: [&str; 2] = ["socket", "kafka"];
 
 const INVALID_UTF8: [(&str, InvalidUtf8); 3] =
     [("replace", InvalidUtf8::Replace), ("skip", InvalidUtf8::Skip), ("fail", InvalidUtf8::Fail)];
+
+const COMPRESSIONS: [(&str, Compression); 4] = [
+    ("auto", Compression::Auto),
+    ("none", Compression::None),
+    ("gzip", Compression::Gzip),
+    ("zstd", Compression::Zstd),
+];
 
 /// Keys of a sequence when the file does not say how many.
 const SEQUENCE_KEYS_DEFAULT: u64 = 1_000;
@@ -45,6 +52,8 @@ pub enum SourceKind {
     File {
         /// Files, folders and globs, absolute; at least one.
         paths: Vec<PathBuf>,
+        /// How the files are compressed.
+        compression: Compression,
         /// What becomes of a line that is not UTF-8.
         invalid_utf8: InvalidUtf8,
     },
@@ -102,8 +111,9 @@ pub(super) fn read(mut section: Section<'_>) -> Option<SourceSpec> {
 fn read_file(section: &mut Section<'_>) -> Option<SourceKind> {
     let paths = section.required("path", "a file, folder or glob, or a list of them", Field::paths);
     let invalid_utf8 = read_invalid_utf8(section);
-    section.not_yet("compression");
-    Some(SourceKind::File { paths: paths?.value, invalid_utf8 })
+    let compression = section.optional("compression", |field| field.word(&COMPRESSIONS, &[]));
+    let compression = compression.map(|word| word.value).unwrap_or_default();
+    Some(SourceKind::File { paths: paths?.value, compression, invalid_utf8 })
 }
 
 fn read_invalid_utf8(section: &mut Section<'_>) -> InvalidUtf8 {

@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use super::*;
 use crate::{
-    connector::{Format, InvalidUtf8},
+    connector::{Compression, Format, InvalidUtf8},
     dataflow::Partitioning,
     stream::BatchLimits,
 };
@@ -104,7 +104,10 @@ fn a_job_is_read_whole() {
         BatchSpec { limits: BatchLimits { records: 100, bytes: 65_536 }, timeout: Duration::from_millis(10) }
     );
     let paths = vec!["/jobs/*.txt".into(), "/jobs/more/".into()];
-    assert_eq!(job.source("lines").unwrap().kind, SourceKind::File { paths, invalid_utf8: InvalidUtf8::Skip });
+    assert_eq!(
+        job.source("lines").unwrap().kind,
+        SourceKind::File { paths, compression: Compression::Auto, invalid_utf8: InvalidUtf8::Skip }
+    );
 
     let split = job.operator("split").unwrap();
     assert_eq!(split.plugin.value, PluginSpec::Crate { path: "/jobs/../split-words".into() });
@@ -154,6 +157,22 @@ fn datagen_counts_to_infinity_unless_told_otherwise() {
     let all = sequence("generator = \"sequence\"\ncount = 10_000\nkeys = 7\nrate = 2.5");
     assert_eq!(all, SequenceSpec { count: Some(10_000), keys: 7, rate: Some(2.5) });
     assert_eq!(sequence("rate = 3").rate, Some(3.0));
+}
+
+#[test]
+fn files_are_compressed_as_their_names_say_unless_told_otherwise() {
+    for (word, expected) in [
+        ("none", Compression::None),
+        ("gzip", Compression::Gzip),
+        ("zstd", Compression::Zstd),
+        ("auto", Compression::Auto),
+    ] {
+        let job = accepted(JOB, &[&format!("source.lines.compression={word}")]);
+        assert!(
+            matches!(job.sources[0].kind, SourceKind::File { compression, .. } if compression == expected),
+            "{word}"
+        );
+    }
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn unknown_keys_name_the_nearest_or_all() {
     with(
         "invalid-utf8 = \"skip\"",
         "format = \"raw\"",
-        "in source `lines`; it may have `id`, `parallelism`, `watermark`, `type`, `path` and `invalid-utf8`",
+        "in source `lines`; it may have `id`, `parallelism`, `watermark`, `type`, `path`, `invalid-utf8` and `compression`",
     );
     with("strategy = \"none\"", "strategy = \"none\", idleness = \"1s\"", "unknown key `idleness` in this watermark");
     with("crate = ", "crat = ", "unknown key `crat` in this plugin");
@@ -182,6 +182,11 @@ fn what_has_the_wrong_type() {
         "\"skp\"",
         "`invalid-utf8` must be `replace`, `skip` or `fail`, not \"skp\"; did you mean `skip`?",
     );
+    with(
+        "invalid-utf8 = \"skip\"",
+        "compression = \"gzipp\"",
+        "`compression` must be `auto`, `none`, `gzip` or `zstd`, not \"gzipp\"; did you mean `gzip`?",
+    );
     with("\"hash\"", "\"rotate\"", "`partitioning` must be `forward`, `hash` or `rebalance`, not \"rotate\"");
     with(
         "{ crate = \"../split-words\" }",
@@ -238,7 +243,6 @@ fn what_a_later_version_brings() {
         "strategy = \"bounded\", out-of-orderness = \"1s\"",
         "`strategy` \"bounded\" is not supported yet; there is `none`",
     );
-    with("invalid-utf8 = \"skip\"", "compression = \"gzip\"", "`compression` is not supported yet");
     with("parallelism = 3", "capabilities = [\"clock\"]", "`capabilities` is not supported yet");
     refused(
         &SHORT.replace("stdin", "kafka"),
