@@ -24,9 +24,10 @@ use std::{
 };
 
 use super::{
-    Compression, ConnectorError, InvalidUtf8, Read, Source, SourceReader, TaskContext,
+    Compression, ConnectorError, LineFormat, Read, Source, SourceReader, TaskContext,
     lines::{Lines, READ_BYTES, Start},
     listing::{self, Listed},
+    records::Records,
 };
 use crate::{
     metrics::Counter,
@@ -46,19 +47,19 @@ const TAIL_BYTES: u64 = 16 << 10;
 /// How many steps (a read, an opened file) one call takes before it lets the task look at other things.
 const STEPS_MAX: u32 = 64;
 
-/// The lines of files: text values without keys. Counters: `bytes-read` (uncompressed), `invalid-utf8`.
+/// The lines of files. Counters: `bytes-read` (uncompressed) and those of the [`LineFormat`].
 pub struct FileSource {
     patterns: Vec<PathBuf>,
     compression: Compression,
-    policy: InvalidUtf8,
+    format: LineFormat,
     split_bytes: u64,
     queue: Mutex<Option<Arc<SplitQueue>>>,
 }
 
 impl FileSource {
     /// Reads what the patterns stand for, each an absolute path of a file, of a folder (all files below it but those whose name begins with `.`), or a glob.
-    pub fn new(patterns: Vec<PathBuf>, compression: Compression, policy: InvalidUtf8) -> Self {
-        Self { patterns, compression, policy, split_bytes: SPLIT_BYTES, queue: Mutex::default() }
+    pub fn new(patterns: Vec<PathBuf>, compression: Compression, format: LineFormat) -> Self {
+        Self { patterns, compression, format, split_bytes: SPLIT_BYTES, queue: Mutex::default() }
     }
 
     #[cfg(test)]
@@ -69,11 +70,11 @@ impl FileSource {
 
 impl Source for FileSource {
     fn key_schema(&self) -> Option<Schema> {
-        None
+        self.format.key_schema()
     }
 
     fn value_schema(&self) -> Schema {
-        Schema::text()
+        self.format.value_schema()
     }
 
     fn parallelism_max(&self) -> u32 {
@@ -93,7 +94,7 @@ impl Source for FileSource {
         Ok(Box::new(FileReader {
             queue,
             current: None,
-            lines: Lines::new(self.policy, &context.counters),
+            records: Records::new(&self.format, &context.counters),
             bytes_read: context.counters.counter("bytes-read"),
         }))
     }
@@ -140,7 +141,7 @@ impl SplitQueue {
 struct FileReader {
     queue: Arc<SplitQueue>,
     current: Option<Current>,
-    lines: Lines,
+    records: Records,
     bytes_read: Arc<Counter>,
 }
 
@@ -170,8 +171,8 @@ impl SourceReader for FileReader {
     fn read(&mut self, _: Duration, batch: &mut Batch, limits: BatchLimits) -> Result<Read, ConnectorError> {
         let mut steps = 0;
         while !batch.is_full(limits) {
-            if self.lines.has_lines() {
-                self.lines.cut(&mut batch.values, limits)?;
+            if self.records.lines.has_lines() {
+                self.records.cut(batch, limits)?;
                 continue;
             }
             if steps == STEPS_MAX {
@@ -181,12 +182,12 @@ impl SourceReader for FileReader {
             match &mut self.current {
                 None => {
                     let Some((split, listed)) = self.queue.take() else { return Ok(Read::End) };
-                    self.current = Some(Current::open(split, listed, &mut self.lines)?);
+                    self.current = Some(Current::open(split, listed, &mut self.records.lines)?);
                 }
-                Some(_) if self.lines.is_done() => self.current = None,
+                Some(_) if self.records.lines.is_done() => self.current = None,
                 Some(current) => {
-                    if current.read(&mut self.lines, &self.bytes_read)? == Got::EndOfFile {
-                        self.lines.end();
+                    if current.read(&mut self.records.lines, &self.bytes_read)? == Got::EndOfFile {
+                        self.records.lines.end();
                         self.current = None;
                     }
                 }

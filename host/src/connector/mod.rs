@@ -9,8 +9,10 @@ mod datagen;
 mod file_sink;
 mod file_source;
 mod format;
+mod json_key;
 mod lines;
 mod listing;
+mod records;
 mod stdin;
 mod stdout;
 #[cfg(test)]
@@ -29,6 +31,8 @@ pub use blackhole::Blackhole;
 pub use datagen::Datagen;
 pub use file_sink::FileSink;
 pub use file_source::FileSource;
+pub use json_key::{JsonKey, KeyPathError, KeyType};
+pub use records::{Content, InvalidJson, LineFormat};
 pub use stdin::StdinSource;
 pub use stdout::StdoutSink;
 

@@ -6,15 +6,15 @@ use super::{
     At,
     section::{Field, Section},
 };
-use crate::connector::{Compression, InvalidUtf8};
+use crate::connector::{Compression, Content, InvalidJson, InvalidUtf8, JsonKey, KeyType, LineFormat};
 
 /// Keys of a source of any type.
 const KEYS: [&str; 4] = ["id", "type", "parallelism", "watermark"];
 
 /// Keys that a type adds. The `type` of a `--set` drops the others.
 const KEYS_OF_TYPE: [(&str, &[&str]); 3] = [
-    ("file", &["path", "invalid-utf8", "compression"]),
-    ("stdin", &["invalid-utf8"]),
+    ("file", &["path", "compression", "format", "invalid-utf8", "invalid-json", "key", "key-type"]),
+    ("stdin", &["format", "invalid-utf8", "invalid-json", "key", "key-type"]),
     ("datagen", &["generator", "count", "keys", "rate"]),
 ];
 
@@ -23,6 +23,10 @@ const TYPES_LATER: [&str; 2] = ["socket", "kafka"];
 
 const INVALID_UTF8: [(&str, InvalidUtf8); 3] =
     [("replace", InvalidUtf8::Replace), ("skip", InvalidUtf8::Skip), ("fail", InvalidUtf8::Fail)];
+
+const INVALID_JSON: [(&str, InvalidJson); 2] = [("fail", InvalidJson::Fail), ("skip", InvalidJson::Skip)];
+
+const KEY_TYPES: [(&str, KeyType); 2] = [("text", KeyType::Text), ("u64", KeyType::U64)];
 
 const COMPRESSIONS: [(&str, Compression); 4] = [
     ("auto", Compression::Auto),
@@ -54,13 +58,13 @@ pub enum SourceKind {
         paths: Vec<PathBuf>,
         /// How the files are compressed.
         compression: Compression,
-        /// What becomes of a line that is not UTF-8.
-        invalid_utf8: InvalidUtf8,
+        /// What their lines are.
+        format: LineFormat,
     },
     /// Lines of standard input.
     Stdin {
-        /// What becomes of a line that is not UTF-8.
-        invalid_utf8: InvalidUtf8,
+        /// What the lines are.
+        format: LineFormat,
     },
     /// Records that are made up.
     Datagen(SequenceSpec),
@@ -101,7 +105,7 @@ pub(super) fn read(mut section: Section<'_>) -> Option<SourceSpec> {
     section.at = kind.at;
     let kind = match kind.value {
         Type::File => read_file(&mut section),
-        Type::Stdin => Some(SourceKind::Stdin { invalid_utf8: read_invalid_utf8(&mut section) }),
+        Type::Stdin => Some(SourceKind::Stdin { format: read_line_format(&mut section) }),
         Type::Datagen => Some(read_datagen(&mut section)),
     };
     section.finish();
@@ -110,14 +114,37 @@ pub(super) fn read(mut section: Section<'_>) -> Option<SourceSpec> {
 
 fn read_file(section: &mut Section<'_>) -> Option<SourceKind> {
     let paths = section.required("path", "a file, folder or glob, or a list of them", Field::paths);
-    let invalid_utf8 = read_invalid_utf8(section);
     let compression = section.optional("compression", |field| field.word(&COMPRESSIONS, &[]));
     let compression = compression.map(|word| word.value).unwrap_or_default();
-    Some(SourceKind::File { paths: paths?.value, compression, invalid_utf8 })
+    let format = read_line_format(section);
+    Some(SourceKind::File { paths: paths?.value, compression, format })
 }
 
-fn read_invalid_utf8(section: &mut Section<'_>) -> InvalidUtf8 {
-    section.optional("invalid-utf8", |field| field.word(&INVALID_UTF8, &[])).map(|word| word.value).unwrap_or_default()
+fn read_line_format(section: &mut Section<'_>) -> LineFormat {
+    let is_json = section.optional("format", |field| field.word(&[("lines", false), ("json", true)], &[]));
+    let is_json = is_json.is_some_and(|word| word.value);
+    let invalid_utf8 = section.optional("invalid-utf8", |field| field.word(&INVALID_UTF8, &[]));
+    if !is_json {
+        section.refuse_keys(&["invalid-json", "key", "key-type"], "goes with `format = \"json\"` only");
+    }
+    let invalid = section.optional("invalid-json", |field| field.word(&INVALID_JSON, &[]));
+    let key = read_key(section);
+    let content = match is_json {
+        false => Content::Text,
+        true => Content::Json { invalid: invalid.map(|word| word.value).unwrap_or_default(), key },
+    };
+    LineFormat { invalid_utf8: invalid_utf8.map(|word| word.value).unwrap_or_default(), content }
+}
+
+/// Where the key of a record is in its JSON document.
+fn read_key(section: &mut Section<'_>) -> Option<JsonKey> {
+    if !section.has("key") {
+        section.refuse_keys(&["key-type"], "says what `key` is, but there is no `key`");
+    }
+    let kind = section.optional("key-type", |field| field.word(&KEY_TYPES, &[]));
+    let kind = kind.map(|word| word.value).unwrap_or_default();
+    let key = section.optional("key", |field| field.text_as(|path| JsonKey::new(path, kind)));
+    key.map(|key| key.value)
 }
 
 fn read_datagen(section: &mut Section<'_>) -> SourceKind {

@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use super::*;
 use crate::{
-    connector::{Compression, Format, InvalidUtf8},
+    connector::{Compression, Content, Format, InvalidJson, InvalidUtf8, JsonKey, KeyType, LineFormat},
     dataflow::Partitioning,
     stream::BatchLimits,
 };
@@ -92,7 +92,7 @@ fn the_shortest_job_has_the_defaults() {
         job.batch,
         BatchSpec { limits: BatchLimits { records: 1024, bytes: 262_144 }, timeout: Duration::from_millis(5) }
     );
-    assert_eq!(job.sources[0].kind, SourceKind::Stdin { invalid_utf8: InvalidUtf8::Replace });
+    assert_eq!(job.sources[0].kind, SourceKind::Stdin { format: LineFormat::default() });
     assert_eq!((job.operators.len(), job.sinks.len()), (0, 0));
 }
 
@@ -106,7 +106,7 @@ fn a_job_is_read_whole() {
     let paths = vec!["/jobs/*.txt".into(), "/jobs/more/".into()];
     assert_eq!(
         job.source("lines").unwrap().kind,
-        SourceKind::File { paths, compression: Compression::Auto, invalid_utf8: InvalidUtf8::Skip }
+        SourceKind::File { paths, compression: Compression::Auto, format: skipping() }
     );
 
     let split = job.operator("split").unwrap();
@@ -173,6 +173,39 @@ fn files_are_compressed_as_their_names_say_unless_told_otherwise() {
             "{word}"
         );
     }
+}
+
+/// The lines of the whole job.
+pub(super) fn skipping() -> LineFormat {
+    LineFormat { invalid_utf8: InvalidUtf8::Skip, content: Content::Text }
+}
+
+#[test]
+fn lines_may_be_json_with_keys() {
+    let format = |keys: &str| match accepted(&SHORT.replace("\"stdin\"", &format!("\"stdin\"\n{keys}")), &[])
+        .sources
+        .remove(0)
+        .kind
+    {
+        SourceKind::Stdin { format } => format,
+        other => panic!("{other:?}"),
+    };
+    let json =
+        |invalid, key| LineFormat { invalid_utf8: InvalidUtf8::Replace, content: Content::Json { invalid, key } };
+    let key = |path, kind| Some(JsonKey::new(path, kind).unwrap());
+    assert_eq!(format("format = \"lines\""), LineFormat::default());
+    assert_eq!(format("format = \"json\""), json(InvalidJson::Fail, None));
+    assert_eq!(
+        format("format = \"json\"\ninvalid-json = \"skip\"\nkey = \"user\""),
+        json(InvalidJson::Skip, key("user", KeyType::Text))
+    );
+    assert_eq!(
+        format("format = \"json\"\nkey = \"/a/b\"\nkey-type = \"u64\""),
+        json(InvalidJson::Fail, key("/a/b", KeyType::U64))
+    );
+    let job = accepted(JOB, &["source.lines.format=json", "source.lines.key=user", "source.lines.invalid-json=skip"]);
+    let SourceKind::File { format, .. } = &job.sources[0].kind else { panic!() };
+    assert_eq!(format.content, Content::Json { invalid: InvalidJson::Skip, key: key("user", KeyType::Text) });
 }
 
 #[test]

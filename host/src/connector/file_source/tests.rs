@@ -27,13 +27,13 @@ fn folder(files: &[(&str, &[u8])]) -> TempDir {
 
 /// A source of all files of a folder.
 fn source(folder: &TempDir) -> FileSource {
-    FileSource::new(vec![folder.path().into()], Compression::Auto, InvalidUtf8::Replace)
+    FileSource::new(vec![folder.path().into()], Compression::Auto, LineFormat::default())
 }
 
 /// All lines of the patterns, by one task.
 fn lines(folder: &TempDir, patterns: &[&str]) -> Result<Vec<String>, ConnectorError> {
     let patterns = patterns.iter().map(|pattern| folder.path().join(pattern)).collect();
-    let source = FileSource::new(patterns, Compression::Auto, InvalidUtf8::Replace);
+    let source = FileSource::new(patterns, Compression::Auto, LineFormat::default());
     let readers = readers(&source, 1, &CounterSet::default())?;
     let batches = drain(readers, BatchLimits::default())?.remove(0);
     Ok(values(&batches).into_iter().map(|line| String::from_utf8(line).unwrap()).collect())
@@ -139,7 +139,7 @@ fn a_line_longer_than_many_splits_belongs_to_the_one_that_it_begins_in() {
 
 #[test]
 fn a_source_is_prepared_before_it_is_read() {
-    let source = FileSource::new(vec![], Compression::Auto, InvalidUtf8::Fail);
+    let source = FileSource::new(vec![], Compression::Auto, LineFormat::default());
     assert!(source.reader(crate::connector::testing::context(0, 1)).is_err());
     assert_eq!((source.key_schema(), source.value_schema()), (None, Schema::text()));
 }

@@ -3,11 +3,11 @@
 use std::{path::Path, time::Duration};
 
 use crate::{
-    connector::{Format, InvalidUtf8},
+    connector::Format,
     dataflow::Partitioning,
     spec::{
         JobFile, Limits, OnError, PluginSpec, SequenceSpec, SinkKind, SourceKind, sink, source,
-        tests::{JOB, SHORT, accepted, parse, refused},
+        tests::{JOB, SHORT, accepted, parse, refused, skipping},
     },
 };
 
@@ -113,7 +113,7 @@ fn relative_paths_are_of_the_current_directory() {
 #[test]
 fn another_type_drops_what_it_does_not_know() {
     let job = accepted(JOB, &["source.lines.type=stdin"]);
-    assert_eq!(*source_of(&job), SourceKind::Stdin { invalid_utf8: InvalidUtf8::Skip });
+    assert_eq!(*source_of(&job), SourceKind::Stdin { format: skipping() });
     for sets in
         [["source.lines.count=10", "source.lines.type=datagen"], ["source.lines.type=datagen", "source.lines.count=10"]]
     {

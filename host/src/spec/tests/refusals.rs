@@ -81,8 +81,8 @@ fn unknown_keys_name_the_nearest_or_all() {
     with("records = 100", "record = 100", "unknown key `record` in `batch`; did you mean `records`?");
     with(
         "invalid-utf8 = \"skip\"",
-        "format = \"raw\"",
-        "in source `lines`; it may have `id`, `parallelism`, `watermark`, `type`, `path`, `invalid-utf8` and `compression`",
+        "zzz = \"raw\"",
+        "in source `lines`; it may have `id`, `parallelism`, `watermark`, `type`, `path`, `compression`, `format`, `invalid-utf8`, `invalid-json`, `key-type` and `key`",
     );
     with("strategy = \"none\"", "strategy = \"none\", idleness = \"1s\"", "unknown key `idleness` in this watermark");
     with("crate = ", "crat = ", "unknown key `crat` in this plugin");
@@ -219,6 +219,33 @@ fn what_has_the_wrong_type() {
         "type   = \"fil\"",
         "`type` must be `file`, `stdout` or `blackhole`, not \"fil\"; did you mean `file`?",
     );
+}
+
+#[test]
+fn what_only_json_has() {
+    let source = |keys: &str| SHORT.replace("\"stdin\"", &format!("\"stdin\"\n{keys}"));
+    let json = |keys: &str| source(&format!("format = \"json\"\n{keys}"));
+    for key in ["key = \"user\"", "key-type = \"u64\"", "invalid-json = \"skip\""] {
+        let name = key.split(' ').next().unwrap();
+        refused(&source(key), &[], &format!("/jobs/job.toml:6:1: `{name}` goes with `format = \"json\"` only"));
+        refused(&source(&format!("format = \"lines\"\n{key}")), &[], &format!("`{name}` goes with"));
+    }
+    refused(&source("format = \"jsn\""), &[], "`format` must be `lines` or `json`, not \"jsn\"; did you mean `json`?");
+    refused(
+        &json("key-type = \"u64\""),
+        &[],
+        "/jobs/job.toml:7:1: `key-type` says what `key` is, but there is no `key`",
+    );
+    refused(
+        &json("key = \"\""),
+        &[],
+        "/jobs/job.toml:7:7: `key` must not be empty; write the name of a member, or a JSON pointer",
+    );
+    refused(&json("key = \"/~\""), &[], "`key` is not a JSON pointer (RFC 6901)");
+    refused(&json("key = 7"), &[], "`key` must be a string, not 7");
+    refused(&json("key = \"a\"\nkey-type = \"i64\""), &[], "`key-type` must be `text` or `u64`, not \"i64\"");
+    refused(&json("invalid-json = \"replace\""), &[], "`invalid-json` must be `fail` or `skip`, not \"replace\"");
+    refused(&json("keytype = 1"), &[], "unknown key `keytype` in source `lines`; did you mean `key-type`?");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     connector::{
-        FileSource, InvalidUtf8,
+        FileSource, LineFormat,
         lines::tests::{lines_of, text},
         testing::{drain, readers, values},
     },
@@ -49,7 +49,7 @@ fn folder(files: &[(&str, &[u8])]) -> TempDir {
 
 /// What all files of a folder hold, and what was counted as read.
 fn read(folder: &TempDir, compression: Compression) -> Result<(Vec<Vec<u8>>, u64), ConnectorError> {
-    let source = FileSource::new(vec![folder.path().into()], compression, InvalidUtf8::Replace);
+    let source = FileSource::new(vec![folder.path().into()], compression, LineFormat::default());
     let counters = CounterSet::default();
     let batches = drain(readers(&source, 2, &counters)?, BatchLimits::default())?;
     let mut values = values(&batches.concat());
@@ -88,7 +88,7 @@ fn the_setting_is_stronger_than_names() {
 fn a_file_that_begins_otherwise_is_refused_before_the_job_starts() {
     let refused = |name, content: &[u8], compression| {
         let folder = folder(&[(name, content)]);
-        let source = FileSource::new(vec![folder.path().into()], compression, InvalidUtf8::Replace);
+        let source = FileSource::new(vec![folder.path().into()], compression, LineFormat::default());
         crate::connector::Source::prepare(&source).unwrap_err().to_string()
     };
     let cases = [
@@ -161,7 +161,7 @@ fn what_happens_to_a_file_after_the_listing() {
     let compressed = gzip(&noise(1 << 20));
     let change = |change: &dyn Fn(&Path)| {
         let folder = folder(&[("a.gz", &compressed)]);
-        let source = FileSource::new(vec![folder.path().into()], Compression::Auto, InvalidUtf8::Replace);
+        let source = FileSource::new(vec![folder.path().into()], Compression::Auto, LineFormat::default());
         let readers = readers(&source, 1, &CounterSet::default()).unwrap();
         change(&folder.path().join("a.gz"));
         drain(readers, BatchLimits::default())
