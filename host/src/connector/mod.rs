@@ -28,7 +28,7 @@ use crate::{
 };
 
 pub use blackhole::Blackhole;
-pub use datagen::Datagen;
+pub use datagen::{Datagen, Generator, NexmarkEvents, NexmarkField, NexmarkSettings, SensorSettings};
 pub use file_sink::FileSink;
 pub use file_source::FileSource;
 pub use json_key::{JsonKey, KeyPathError, KeyType};

@@ -56,7 +56,7 @@ fn open_source(kind: &SourceKind) -> Arc<dyn Source> {
             Arc::new(FileSource::new(paths.clone(), *compression, format.clone()))
         }
         SourceKind::Stdin { format } => Arc::new(StdinSource::new(format.clone())),
-        SourceKind::Datagen(sequence) => Arc::new(Datagen::sequence(sequence.count, sequence.keys, sequence.rate)),
+        SourceKind::Datagen(spec) => Arc::new(Datagen::new(spec.generator.clone(), spec.count, spec.rate)),
     }
 }
 

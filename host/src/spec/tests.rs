@@ -4,7 +4,10 @@ use std::{path::Path, time::Duration};
 
 use super::*;
 use crate::{
-    connector::{Compression, Content, Format, InvalidJson, InvalidUtf8, JsonKey, KeyType, LineFormat},
+    connector::{
+        Compression, Content, Format, Generator, InvalidJson, InvalidUtf8, JsonKey, KeyType, LineFormat, NexmarkEvents,
+        NexmarkField, NexmarkSettings, SensorSettings,
+    },
     dataflow::Partitioning,
     stream::BatchLimits,
 };
@@ -143,20 +146,49 @@ fn a_job_is_read_whole() {
     assert!(job.sink("lines").is_none());
 }
 
+fn datagen(keys: &str) -> DatagenSpec {
+    let text = SHORT.replace("\"stdin\"", &format!("\"datagen\"\n{keys}"));
+    match accepted(&text, &[]).sources.remove(0).kind {
+        SourceKind::Datagen(spec) => spec,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn datagen_counts_to_infinity_unless_told_otherwise() {
-    let sequence = |keys: &str| match accepted(&SHORT.replace("\"stdin\"", &format!("\"datagen\"\n{keys}")), &[])
-        .sources
-        .remove(0)
-        .kind
-    {
-        SourceKind::Datagen(sequence) => sequence,
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(sequence(""), SequenceSpec { count: None, keys: 1_000, rate: None });
-    let all = sequence("generator = \"sequence\"\ncount = 10_000\nkeys = 7\nrate = 2.5");
-    assert_eq!(all, SequenceSpec { count: Some(10_000), keys: 7, rate: Some(2.5) });
-    assert_eq!(sequence("rate = 3").rate, Some(3.0));
+    let sequence = |keys| Generator::Sequence { keys };
+    assert_eq!(datagen(""), DatagenSpec { generator: sequence(1_000), count: None, rate: None });
+    let all = datagen("generator = \"sequence\"\ncount = 10_000\nkeys = 7\nrate = 2.5");
+    assert_eq!(all, DatagenSpec { generator: sequence(7), count: Some(10_000), rate: Some(2.5) });
+    assert_eq!(datagen("rate = 3").rate, Some(3.0));
+}
+
+#[test]
+fn datagen_makes_events_and_readings() {
+    let nexmark = NexmarkSettings { seed: 0, events: NexmarkEvents::All, event_rate: 10_000, key: None };
+    let spec = datagen("generator = \"nexmark\"");
+    assert_eq!(spec, DatagenSpec { generator: Generator::Nexmark(nexmark.clone()), count: None, rate: None });
+    let bids =
+        "generator = \"nexmark\"\nevents = \"bid\"\ncount = 9\nrate = 5\nseed = 18446744073709551615\nevent-rate = 2\n";
+    let key = |name, kind| Some(NexmarkField { name, kind });
+    for (line, expected) in [
+        ("", None),
+        ("key = \"auction\"", key("auction", KeyType::U64)),
+        ("key = \"auction\"\nkey-type = \"u64\"", key("auction", KeyType::U64)),
+        ("key = \"channel\"\nkey-type = \"text\"", key("channel", KeyType::Text)),
+    ] {
+        let generator = Generator::Nexmark(NexmarkSettings {
+            seed: u64::MAX,
+            events: NexmarkEvents::Bid,
+            event_rate: 2,
+            key: expected,
+        });
+        assert_eq!(datagen(&format!("{bids}{line}")), DatagenSpec { generator, count: Some(9), rate: Some(5.0) });
+    }
+    let sensors = |sensors, interval, seed| Generator::Sensors(SensorSettings { sensors, interval, seed });
+    assert_eq!(datagen("generator = \"sensors\"").generator, sensors(100, Duration::from_secs(1), 0));
+    let all = datagen("generator = \"sensors\"\nsensors = 7\ninterval = \"5ms\"\nseed = 3");
+    assert_eq!(all.generator, sensors(7, Duration::from_millis(5), 3));
 }
 
 #[test]

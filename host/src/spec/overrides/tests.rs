@@ -3,10 +3,10 @@
 use std::{path::Path, time::Duration};
 
 use crate::{
-    connector::Format,
+    connector::{Format, Generator},
     dataflow::Partitioning,
     spec::{
-        JobFile, Limits, OnError, PluginSpec, SequenceSpec, SinkKind, SourceKind, sink, source,
+        DatagenSpec, JobFile, Limits, OnError, PluginSpec, SinkKind, SourceKind, sink, source,
         tests::{JOB, SHORT, accepted, parse, refused, skipping},
     },
 };
@@ -119,7 +119,11 @@ fn another_type_drops_what_it_does_not_know() {
     {
         assert_eq!(
             *source_of(&accepted(JOB, &sets)),
-            SourceKind::Datagen(SequenceSpec { count: Some(10), keys: 1_000, rate: None })
+            SourceKind::Datagen(DatagenSpec {
+                generator: Generator::Sequence { keys: 1_000 },
+                count: Some(10),
+                rate: None
+            })
         );
     }
     let job = accepted(JOB, &["sink.counts.type=blackhole"]);

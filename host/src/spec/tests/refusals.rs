@@ -249,6 +249,41 @@ fn what_only_json_has() {
 }
 
 #[test]
+fn what_only_some_generators_have() {
+    let refused = |keys: &str, expected: &str| {
+        refused(&SHORT.replace("\"stdin\"", &format!("\"datagen\"\n{keys}")), &[], expected)
+    };
+    let nexmark = |keys: &str, expected: &str| refused(&format!("generator = \"nexmark\"\n{keys}"), expected);
+    refused(
+        "generator = \"nexmrk\"",
+        "`generator` must be `sequence`, `nexmark` or `sensors`, not \"nexmrk\"; did you mean `nexmark`?",
+    );
+    refused("seed = 1", "/jobs/job.toml:6:1: `seed` goes with the generator `nexmark` or `sensors` only");
+    refused("generator = \"sensors\"\nkeys = 1", "/jobs/job.toml:7:1: `keys` goes with the generator `sequence` only");
+    refused("events = \"bid\"", "`events` goes with the generator `nexmark` only");
+    nexmark("sensors = 5", "`sensors` goes with the generator `sensors` only");
+    nexmark(
+        "events = \"bids\"",
+        "`events` must be `all`, `person`, `auction` or `bid`, not \"bids\"; did you mean `bid`?",
+    );
+    nexmark("event-rate = 0", "`event-rate` must be at least 1, not 0");
+    nexmark("seed = -1", "`seed` must be at least 0, not -1");
+    nexmark("key = \"auction\"", "`key` needs events of one kind: set `events` to \"person\", \"auction\" or \"bid\"");
+    nexmark("key-type = \"u64\"", "`key-type` says what `key` is, but there is no `key`");
+    nexmark(
+        "events = \"bid\"\nkey = \"acution\"",
+        "`key` must be `auction`, `bidder`, `price`, `channel` or `url`, not \"acution\"; did you mean `auction`?",
+    );
+    nexmark(
+        "events = \"bid\"\nkey = \"auction\"\nkey-type = \"text\"",
+        "/jobs/job.toml:9:12: `auction` is a number: its `key-type` is \"u64\"",
+    );
+    refused("generator = \"sensors\"\nsensors = 0", "`sensors` must be at least 1, not 0");
+    refused("generator = \"sensors\"\ninterval = \"0s\"", "`interval` must be from 1ms to 24h, not \"0s\"");
+    refused("event_rate = 5", "unknown key `event_rate` in source `lines`; did you mean `event-rate`?");
+}
+
+#[test]
 fn what_a_later_version_brings() {
     for section in ["checkpoint", "swap", "restart"] {
         refused(
