@@ -12,6 +12,7 @@ mod harness;
 mod misbehaving;
 mod properties;
 mod reference;
+mod sources;
 mod stop;
 mod two_inputs;
 mod wit;

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
+use clap_complete::Shell;
+
+use super::new::Template;
 
 /// A stateful stream runtime whose operators are sandboxed WebAssembly components.
 #[derive(Parser)]
@@ -28,11 +31,21 @@ pub(super) enum Command {
     /// Compile an operator crate to a component and check it against the WIT
     #[command(after_help = "Example:\n  wasmill build plugins/word-count --json")]
     Build(BuildArgs),
+    /// Make a new operator crate with a job and a test, ready to run
+    #[command(
+        after_help = "Example:\n  wasmill new my-operator && cd my-operator && cargo test && wasmill run job.toml"
+    )]
+    New(NewArgs),
     /// Look at plugins
     Plugin {
         #[command(subcommand)]
         command: PluginCommand,
     },
+    /// Write the completions of a shell to standard output
+    #[command(
+        after_help = "Examples:\n  wasmill completions bash > ~/.local/share/bash-completion/completions/wasmill\n  wasmill completions fish > ~/.config/fish/completions/wasmill.fish\n  wasmill completions zsh > ~/.zfunc/_wasmill    (with ~/.zfunc in fpath)"
+    )]
+    Completions(CompletionsArgs),
 }
 
 #[derive(Subcommand)]
@@ -84,6 +97,22 @@ pub(super) struct BuildArgs {
     /// Write component, digest and size as JSON to standard output
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(ClapArgs)]
+pub(super) struct NewArgs {
+    /// The folder to make; its last part becomes the crate's name
+    #[arg(value_name = "NAME")]
+    pub(super) folder: PathBuf,
+    /// What the operator begins as
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) template: Template,
+}
+
+#[derive(ClapArgs)]
+pub(super) struct CompletionsArgs {
+    /// Which shell
+    pub(super) shell: Shell,
 }
 
 #[derive(ClapArgs)]

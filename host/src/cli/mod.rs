@@ -4,8 +4,10 @@
 
 mod args;
 mod build;
+mod completions;
 mod inspect;
 mod logs;
+mod new;
 mod place;
 mod plan;
 mod run;
@@ -34,6 +36,8 @@ pub fn main(process_start: Instant) -> ExitCode {
         args::Command::Run(run) => run::run(run, process_start),
         args::Command::Plan(plan) => plan::plan(plan),
         args::Command::Build(build) => build::build(build),
+        args::Command::New(new) => new::new(new),
+        args::Command::Completions(completions) => completions::completions(completions),
         args::Command::Plugin { command: args::PluginCommand::Inspect(inspect) } => inspect::inspect(inspect),
     };
     match result {

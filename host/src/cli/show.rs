@@ -117,9 +117,8 @@ fn write_summary(out: &mut impl Write, report: &Report) -> io::Result<()> {
             let faults = count(vertex.faults, "fault", "faults");
             write!(out, "  {faults}, {} given up", count(vertex.poisoned, "record", "records"))?;
         }
-        for (name, value) in
-            vertex.metrics.iter().filter(|(name, _)| matches!(name.as_str(), "invalid-utf8" | "log-lines-dropped"))
-        {
+        let shown = |name: &str| matches!(name, "invalid-utf8" | "invalid-json" | "log-lines-dropped");
+        for (name, value) in vertex.metrics.iter().filter(|(name, _)| shown(name)) {
             write!(out, "  {name}: {}", number(*value))?;
         }
         writeln!(out)?;

@@ -1,20 +1,33 @@
 //! Records that are made up, always the same ones.
 //!
-//! Record i has the value i and the key splitmix64(i) mod the number of keys, both as 8 bytes, little-endian. splitmix64 is the generator of Steele, Lea and Flood
-//! 2014 ("Fast splittable pseudorandom number generators") started at i, so any record can be computed without those before it.
+//! A generator makes any record from its number alone, without those before it: so what is made depends on the settings and not on how many tasks make it. The
+//! number of records is exact.
 //!
 //! Records lie in 64 splits whatever the parallelism: blocks of 1,024 are dealt out to the splits in turn, and splits to the tasks. A task goes through its
 //! splits block by block, so one task makes the records in order. Frozen with the positions that checkpoints record.
+//!
+//! | generator | key | value | event time |
+//! |---|---|---|---|
+//! | `sequence` | a pseudo-random number | the record's number | none |
+//! | `nexmark` | a field of the event, or none | an event of an auction site, as JSON | yes |
+//! | `sensors` | a sensor's name | its reading, as JSON | yes |
+//!
+//! Event times begin at [`START_MS`], whatever the clock says.
 
+mod nexmark;
 mod reciprocal;
+mod sensors;
+mod sequence;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use super::{ConnectorError, Read, Source, SourceReader, TaskContext};
-use crate::stream::{Batch, BatchLimits, Keys, hash_key, schema::Schema};
-use reciprocal::Reciprocal;
+use crate::stream::{Batch, BatchLimits, schema::Schema};
+
+pub use nexmark::{NexmarkEvents, NexmarkField, NexmarkSettings};
+pub use sensors::SensorSettings;
 
 /// How many splits there are, and so the most tasks.
 const SPLITS: u64 = 64;
@@ -22,8 +35,8 @@ const SPLITS: u64 = 64;
 /// How many records in a row belong to the same split.
 const BLOCK: u64 = 1024;
 
-/// Keys and values together.
-const RECORD_BYTES: usize = 16;
+/// Where event times begin, in milliseconds since the Unix epoch: 2015-07-15T00:00:00Z, the time at which Nexmark's events begin by tradition.
+const START_MS: i64 = 1_436_918_400_000;
 
 /// How long a task that is ahead of its rate waits at least: at high rates records come a few at a time instead of one by one.
 const WAIT_MIN: Duration = Duration::from_millis(1);
@@ -31,27 +44,73 @@ const WAIT_MIN: Duration = Duration::from_millis(1);
 /// How long it waits at most, so that a tiny rate is not taken for a stuck source.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// A made-up sequence of integers with integers as keys.
+/// What is made up.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Generator {
+    /// Numbers with pseudo-random numbers as keys.
+    Sequence {
+        /// How many distinct keys there are.
+        keys: u64,
+    },
+    /// The events of an auction site: persons, auctions, bids.
+    Nexmark(NexmarkSettings),
+    /// The readings of sensors.
+    Sensors(SensorSettings),
+}
+
+/// A source of made-up records.
 pub struct Datagen {
+    generator: Generator,
     count: u64,
-    keys: u64,
     rate: Option<f64>,
 }
 
+/// Makes records from their numbers.
+trait Make: Send + 'static {
+    /// About how long the longest record is, key and value together, in bytes.
+    const RECORD_BYTES: usize;
+
+    /// Appends records. Always the same for the same numbers.
+    fn make(&mut self, numbers: Range<u64>, batch: &mut Batch);
+}
+
 impl Datagen {
-    /// The records 0 to `count` (or without end) with keys below `keys`, at most `rate` of them in a second.
+    /// The records 0 to `count` (or without end) of a generator, at most `rate` of them in a second.
+    pub fn new(generator: Generator, count: Option<u64>, rate: Option<f64>) -> Self {
+        Self { generator, count: count.unwrap_or(u64::MAX), rate }
+    }
+
+    /// Numbers with `keys` distinct keys.
     pub fn sequence(count: Option<u64>, keys: u64, rate: Option<f64>) -> Self {
-        Self { count: count.unwrap_or(u64::MAX), keys, rate }
+        Self::new(Generator::Sequence { keys }, count, rate)
+    }
+
+    fn reader_of(&self, make: impl Make, context: &TaskContext) -> Box<dyn SourceReader> {
+        let (task, parallelism) = (u64::from(context.task), u64::from(context.parallelism));
+        let own_splits = (task..SPLITS).step_by(parallelism as usize).count() as f64;
+        let own_share = |rate| Pace::new(rate * own_splits / SPLITS as f64);
+        Box::new(DatagenReader {
+            blocks: Blocks::new(task, parallelism, self.count),
+            make,
+            pace: self.rate.map(own_share),
+        })
     }
 }
 
 impl Source for Datagen {
     fn key_schema(&self) -> Option<Schema> {
-        Some(Schema::u64())
+        match &self.generator {
+            Generator::Sequence { .. } => Some(Schema::u64()),
+            Generator::Nexmark(settings) => settings.key.map(|field| field.kind.schema()),
+            Generator::Sensors(_) => Some(Schema::text()),
+        }
     }
 
     fn value_schema(&self) -> Schema {
-        Schema::u64()
+        match &self.generator {
+            Generator::Sequence { .. } => Schema::u64(),
+            Generator::Nexmark(_) | Generator::Sensors(_) => Schema::json(),
+        }
     }
 
     fn parallelism_max(&self) -> u32 {
@@ -59,44 +118,48 @@ impl Source for Datagen {
     }
 
     fn prepare(&self) -> Result<(), ConnectorError> {
-        if self.keys == 0 {
-            return Err(ConnectorError::Refused("datagen: \"keys\" must be at least 1".into()));
-        }
+        let refused = |why: String| Err(ConnectorError::Refused(format!("datagen: {why}")));
         match self.rate {
-            Some(rate) if !(rate.is_finite() && rate > 0.0) => Err(ConnectorError::Refused(format!(
-                "datagen: \"rate\" must be a number of records per second above 0, not {rate}"
-            ))),
-            _ => Ok(()),
+            Some(rate) if !(rate.is_finite() && rate > 0.0) => {
+                return refused(format!("\"rate\" must be a number of records per second above 0, not {rate}"));
+            }
+            _ => {}
+        }
+        match &self.generator {
+            Generator::Sequence { keys: 0 } => refused("\"keys\" must be at least 1".into()),
+            Generator::Nexmark(settings) if settings.event_rate == 0 => {
+                refused("\"event-rate\" must be at least 1".into())
+            }
+            Generator::Nexmark(NexmarkSettings { events, key: Some(field), .. }) if !events.have(*field) => {
+                refused(format!("not every event has the field \"{}\"", field.name))
+            }
+            Generator::Sensors(settings) if settings.sensors == 0 => refused("\"sensors\" must be at least 1".into()),
+            Generator::Sequence { .. } | Generator::Nexmark(_) | Generator::Sensors(_) => Ok(()),
         }
     }
 
     fn reader(&self, context: TaskContext) -> Result<Box<dyn SourceReader>, ConnectorError> {
         self.prepare()?;
-        let (task, parallelism) = (u64::from(context.task), u64::from(context.parallelism));
-        let own_splits = (task..SPLITS).step_by(parallelism as usize).count() as f64;
-        let own_share = |rate| Pace::new(rate * own_splits / SPLITS as f64);
-        Ok(Box::new(DatagenReader {
-            blocks: Blocks::new(task, parallelism, self.count),
-            keys: Reciprocal::of(self.keys),
-            pace: self.rate.map(own_share),
-        }))
+        Ok(match &self.generator {
+            Generator::Sequence { keys } => self.reader_of(sequence::Sequence::new(*keys), &context),
+            Generator::Nexmark(settings) => self.reader_of(nexmark::Nexmark::new(settings), &context),
+            Generator::Sensors(settings) => self.reader_of(sensors::Sensors::new(settings), &context),
+        })
     }
 }
 
-struct DatagenReader {
+struct DatagenReader<M> {
     blocks: Blocks,
-    keys: Reciprocal,
+    make: M,
     pace: Option<Pace>,
 }
 
-impl SourceReader for DatagenReader {
+impl<M: Make> SourceReader for DatagenReader<M> {
     fn read(&mut self, now: Duration, batch: &mut Batch, limits: BatchLimits) -> Result<Read, ConnectorError> {
         let mut due = self.pace.as_mut().map_or(u64::MAX, |pace| pace.due(now));
-        let keys = batch.keys.get_or_insert_default();
         loop {
-            let used = batch.values.bytes() + keys.column.bytes();
-            let room = limits.bytes.saturating_sub(used).div_ceil(RECORD_BYTES);
-            let room = room.min(limits.records.saturating_sub(batch.values.len())) as u64;
+            let room = limits.bytes.saturating_sub(batch.bytes()).div_ceil(M::RECORD_BYTES);
+            let room = room.min(limits.records.saturating_sub(batch.len())) as u64;
             let left = self.blocks.left();
             let (first, len) = (self.blocks.next, room.min(left).min(due));
             match &mut self.pace {
@@ -107,23 +170,13 @@ impl SourceReader for DatagenReader {
                 None => {}
             }
             due -= len;
-            for number in first..first + len {
-                let key = self.keys.remainder(splitmix64(number)).to_le_bytes();
-                push(keys, &key);
-                batch.values.push_with(|data| data.extend_from_slice(&number.to_le_bytes()));
-            }
+            self.make.make(first..first + len, batch);
             self.blocks.take(len);
         }
     }
 }
 
-#[inline(always)]
-fn push(keys: &mut Keys, key: &[u8; 8]) {
-    keys.hashes.push(hash_key(key));
-    keys.column.push_with(|data| data.extend_from_slice(key));
-}
-
-/// The number that splitmix64 makes when it is started at `seed`.
+/// The number that splitmix64 makes when it is started at `seed`: the generator of Steele, Lea and Flood 2014 ("Fast splittable pseudorandom number generators").
 #[inline]
 fn splitmix64(seed: u64) -> u64 {
     let z = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);

@@ -1,12 +1,13 @@
 //! Lines of files.
 //!
 //! Files are listed once, before the job starts, and cut into splits: byte ranges of a fixed size, which do not depend on how many tasks there are. A line belongs
-//! to the split that holds its first byte. Tasks take the next split from one queue when they are done with theirs, so none idles while another has work in
+//! to the split that holds its first byte. A compressed file can only be read from its beginning, so it is one split. Tasks take the next split from one queue when they are done with theirs, so none idles while another has work in
 //! store; with one task the order is that of the files.
 //!
 //! What is appended to a file after the listing is not read. A file that vanishes or becomes shorter while the job runs is an error: part of the input is
 //! gone.
 
+mod compression;
 #[cfg(test)]
 mod tests;
 
@@ -23,14 +24,18 @@ use std::{
 };
 
 use super::{
-    ConnectorError, InvalidUtf8, Read, Source, SourceReader, TaskContext,
+    Compression, ConnectorError, LineFormat, Read, Source, SourceReader, TaskContext,
     lines::{Lines, READ_BYTES, Start},
     listing::{self, Listed},
+    records::Records,
 };
 use crate::{
     metrics::Counter,
     stream::{Batch, BatchLimits, MAX_PARALLELISM_LIMIT, schema::Schema},
 };
+use compression::Uncompressed;
+
+pub(super) use compression::Codec;
 
 /// How long a split is, in bytes. Small enough that tasks finish at about the same time, large enough that opening a file for it costs nothing. Frozen with the
 /// positions that checkpoints record.
@@ -42,32 +47,34 @@ const TAIL_BYTES: u64 = 16 << 10;
 /// How many steps (a read, an opened file) one call takes before it lets the task look at other things.
 const STEPS_MAX: u32 = 64;
 
-/// The lines of files: text values without keys. Counters: `bytes-read`, `invalid-utf8`.
+/// The lines of files. Counters: `bytes-read` (uncompressed) and those of the [`LineFormat`].
 pub struct FileSource {
     patterns: Vec<PathBuf>,
-    policy: InvalidUtf8,
+    compression: Compression,
+    format: LineFormat,
     split_bytes: u64,
     queue: Mutex<Option<Arc<SplitQueue>>>,
 }
 
 impl FileSource {
     /// Reads what the patterns stand for, each an absolute path of a file, of a folder (all files below it but those whose name begins with `.`), or a glob.
-    pub fn new(patterns: Vec<PathBuf>, policy: InvalidUtf8) -> Self {
-        Self::with_splits(patterns, policy, SPLIT_BYTES)
+    pub fn new(patterns: Vec<PathBuf>, compression: Compression, format: LineFormat) -> Self {
+        Self { patterns, compression, format, split_bytes: SPLIT_BYTES, queue: Mutex::default() }
     }
 
-    fn with_splits(patterns: Vec<PathBuf>, policy: InvalidUtf8, split_bytes: u64) -> Self {
-        Self { patterns, policy, split_bytes, queue: Mutex::default() }
+    #[cfg(test)]
+    fn with_splits(self, split_bytes: u64) -> Self {
+        Self { split_bytes, ..self }
     }
 }
 
 impl Source for FileSource {
     fn key_schema(&self) -> Option<Schema> {
-        None
+        self.format.key_schema()
     }
 
     fn value_schema(&self) -> Schema {
-        Schema::text()
+        self.format.value_schema()
     }
 
     fn parallelism_max(&self) -> u32 {
@@ -75,7 +82,7 @@ impl Source for FileSource {
     }
 
     fn prepare(&self) -> Result<(), ConnectorError> {
-        let queue = SplitQueue::new(listing::list(&self.patterns)?, self.split_bytes);
+        let queue = SplitQueue::new(listing::list(&self.patterns, self.compression)?, self.split_bytes);
         *self.queue.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(queue));
         Ok(())
     }
@@ -87,7 +94,7 @@ impl Source for FileSource {
         Ok(Box::new(FileReader {
             queue,
             current: None,
-            lines: Lines::new(self.policy, &context.counters),
+            records: Records::new(&self.format, &context.counters),
             bytes_read: context.counters.counter("bytes-read"),
         }))
     }
@@ -100,7 +107,7 @@ struct SplitQueue {
     next: AtomicUsize,
 }
 
-/// The bytes `start..end` of file number `file`. Never empty.
+/// The bytes `start..end` of file number `file`; of a compressed file, all of them. Never empty.
 #[derive(Clone, Copy)]
 struct Split {
     file: usize,
@@ -111,10 +118,15 @@ struct Split {
 impl SplitQueue {
     fn new(files: Vec<Listed>, split_bytes: u64) -> Self {
         let splits = files.iter().enumerate().flat_map(|(file, listed)| {
-            let count = listed.size.div_ceil(split_bytes);
-            (0..count).map(move |index| {
+            let (len, split_bytes) = match listed.codec {
+                Codec::Plain => (listed.size, split_bytes),
+                // Nobody knows yet how long it is.
+                Codec::Gzip | Codec::Zstd if listed.size > 0 => (u64::MAX, u64::MAX),
+                Codec::Gzip | Codec::Zstd => (0, u64::MAX),
+            };
+            (0..len.div_ceil(split_bytes)).map(move |index| {
                 let start = index * split_bytes;
-                Split { file, start, end: listed.size.min(start + split_bytes) }
+                Split { file, start, end: len.min(start.saturating_add(split_bytes)) }
             })
         });
         Self { splits: splits.collect(), files, next: AtomicUsize::new(0) }
@@ -129,12 +141,18 @@ impl SplitQueue {
 struct FileReader {
     queue: Arc<SplitQueue>,
     current: Option<Current>,
-    lines: Lines,
+    records: Records,
     bytes_read: Arc<Counter>,
 }
 
 /// A split that is being read.
-struct Current {
+enum Current {
+    Plain(Plain),
+    Compressed(Uncompressed),
+}
+
+/// A part of a file that is not compressed.
+struct Plain {
     split: Split,
     listed: Listed,
     file: File,
@@ -142,12 +160,19 @@ struct Current {
     position: u64,
 }
 
+/// What came of reading on in a split.
+#[derive(PartialEq, Eq)]
+enum Got {
+    Bytes,
+    EndOfFile,
+}
+
 impl SourceReader for FileReader {
     fn read(&mut self, _: Duration, batch: &mut Batch, limits: BatchLimits) -> Result<Read, ConnectorError> {
         let mut steps = 0;
         while !batch.is_full(limits) {
-            if self.lines.has_lines() {
-                self.lines.cut(&mut batch.values, limits)?;
+            if self.records.lines.has_lines() {
+                self.records.cut(batch, limits)?;
                 continue;
             }
             if steps == STEPS_MAX {
@@ -157,16 +182,15 @@ impl SourceReader for FileReader {
             match &mut self.current {
                 None => {
                     let Some((split, listed)) = self.queue.take() else { return Ok(Read::End) };
-                    self.current = Some(Current::open(split, listed, &mut self.lines)?);
+                    self.current = Some(Current::open(split, listed, &mut self.records.lines)?);
                 }
-                Some(_) if self.lines.is_done() => self.current = None,
-                Some(current) if current.position == current.listed.size => {
-                    self.lines.end();
-                    if !self.lines.has_lines() {
+                Some(_) if self.records.lines.is_done() => self.current = None,
+                Some(current) => {
+                    if current.read(&mut self.records.lines, &self.bytes_read)? == Got::EndOfFile {
+                        self.records.lines.end();
                         self.current = None;
                     }
                 }
-                Some(current) => current.read(&mut self.lines, &self.bytes_read)?,
             }
         }
         Ok(Read::More)
@@ -186,10 +210,31 @@ impl Current {
             start => (Start::WithinLine, start - 1),
         };
         lines.begin(Arc::clone(&listed.path), start, position, split.end);
-        Ok(Self { split, listed: listed.clone(), file, position })
+        let listed = listed.clone();
+        Ok(match listed.codec {
+            Codec::Plain => Self::Plain(Plain { split, listed, file, position }),
+            Codec::Gzip | Codec::Zstd => Self::Compressed(Uncompressed::new(file, listed)?),
+        })
     }
 
-    fn read(&mut self, lines: &mut Lines, bytes_read: &Counter) -> Result<(), ConnectorError> {
+    fn read(&mut self, lines: &mut Lines, bytes_read: &Counter) -> Result<Got, ConnectorError> {
+        match self {
+            Self::Plain(plain) => plain.read(lines, bytes_read),
+            Self::Compressed(uncompressed) => {
+                let len = uncompressed.read(lines.room(READ_BYTES))?;
+                bytes_read.add(len as u64);
+                lines.took(len)?;
+                Ok(if len == 0 { Got::EndOfFile } else { Got::Bytes })
+            }
+        }
+    }
+}
+
+impl Plain {
+    fn read(&mut self, lines: &mut Lines, bytes_read: &Counter) -> Result<Got, ConnectorError> {
+        if self.position == self.listed.size {
+            return Ok(Got::EndOfFile);
+        }
         let wanted = (self.split.end + TAIL_BYTES).saturating_sub(self.position).max(TAIL_BYTES);
         let wanted = wanted.min(READ_BYTES as u64).min(self.listed.size - self.position);
         let len = read_at(&self.file, lines.room(wanted as usize), self.position)
@@ -200,7 +245,8 @@ impl Current {
         let before = self.position.clamp(self.split.start, self.split.end);
         self.position += len as u64;
         bytes_read.add(self.position.clamp(self.split.start, self.split.end) - before);
-        lines.took(len)
+        lines.took(len)?;
+        Ok(Got::Bytes)
     }
 
     fn shrunk(&self) -> ConnectorError {

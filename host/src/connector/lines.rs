@@ -13,7 +13,7 @@ mod scan;
 #[cfg(test)]
 pub(in crate::connector) mod tests;
 
-use std::{path::Path, sync::Arc};
+use std::{borrow::Cow, path::Path, sync::Arc};
 
 use super::{ConnectorError, InvalidUtf8};
 use crate::{
@@ -48,6 +48,16 @@ pub(super) struct Lines {
     name: Arc<Path>,
     policy: InvalidUtf8,
     invalid: Arc<Counter>,
+}
+
+/// A line, and where it was found.
+pub(super) struct Line<'a> {
+    /// The name of the input.
+    pub(super) name: &'a Path,
+    /// Where the line begins in the input, in bytes.
+    pub(super) offset: u64,
+    /// The line without its end: UTF-8.
+    pub(super) text: Cow<'a, [u8]>,
 }
 
 /// What the first byte of an input is.
@@ -172,24 +182,47 @@ impl Lines {
     }
 
     fn cut_checked(&mut self, column: &mut BytesColumn, limits: BatchLimits) -> Result<(), ConnectorError> {
-        while self.has_lines() && column.len() < limits.records && column.bytes() < limits.bytes {
-            let rest = &self.buffer[self.next..self.ready];
-            let feed = memchr::memchr(b'\n', rest).unwrap_or(rest.len() - 1);
-            let line = rest[..feed].strip_suffix(b"\r").unwrap_or(&rest[..feed]);
-            match simdutf8::compat::from_utf8(line) {
-                Ok(_) => column.push(line),
-                Err(error) => {
-                    self.invalid.add(1);
-                    match self.policy {
-                        InvalidUtf8::Replace => column.push(String::from_utf8_lossy(line).as_bytes()),
-                        InvalidUtf8::Skip => {}
-                        InvalidUtf8::Fail => return Err(self.not_utf8(error.valid_up_to())),
-                    }
-                }
-            }
-            self.next += feed + 1;
+        while column.len() < limits.records && column.bytes() < limits.bytes {
+            let Some(line) = self.next_line()? else { break };
+            column.push(&line.text);
         }
         Ok(())
+    }
+
+    /// The next line, without its end, if one is ready. For those who look at each line.
+    ///
+    /// # Errors
+    /// When a line is not UTF-8 and that is an error.
+    pub(super) fn next_line(&mut self) -> Result<Option<Line<'_>>, ConnectorError> {
+        while self.has_lines() {
+            let begin = self.next;
+            let rest = &self.buffer[begin..self.ready];
+            let feed = memchr::memchr(b'\n', rest).unwrap_or(rest.len() - 1);
+            let len = rest[..feed].strip_suffix(b"\r").unwrap_or(&rest[..feed]).len();
+            let valid = match self.text {
+                Text::Valid => Ok(()),
+                Text::PartlyInvalid => {
+                    simdutf8::compat::from_utf8(&rest[..len]).map(drop).map_err(|error| error.valid_up_to())
+                }
+            };
+            if valid.is_err() {
+                self.invalid.add(1);
+            }
+            if let (Err(valid_up_to), InvalidUtf8::Fail) = (valid, self.policy) {
+                return Err(self.not_utf8(valid_up_to));
+            }
+            self.next += feed + 1;
+            if valid.is_err() && self.policy == InvalidUtf8::Skip {
+                continue;
+            }
+            let line = &self.buffer[begin..begin + len];
+            let text = match valid {
+                Ok(()) => Cow::Borrowed(line),
+                Err(_) => Cow::Owned(String::from_utf8_lossy(line).into_owned().into_bytes()),
+            };
+            return Ok(Some(Line { name: &self.name, offset: self.offset + begin as u64, text }));
+        }
+        Ok(None)
     }
 
     /// The line feed of the last line that is whole and wanted, where the bytes before `fresh` are known to have none.

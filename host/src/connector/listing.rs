@@ -15,18 +15,19 @@ use std::{
 
 use glob::MatchOptions;
 
-use super::ConnectorError;
+use super::{Compression, ConnectorError, file_source::Codec};
 
 /// A file as it was when it was listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Listed {
     pub(super) path: Arc<Path>,
-    /// In bytes. What is appended later is not read.
+    /// In bytes, compressed. What is appended later is not read.
     pub(super) size: u64,
+    pub(super) codec: Codec,
 }
 
 /// Lists the files that the patterns stand for, sorted by path.
-pub(super) fn list(patterns: &[PathBuf]) -> Result<Vec<Listed>, ConnectorError> {
+pub(super) fn list(patterns: &[PathBuf], compression: Compression) -> Result<Vec<Listed>, ConnectorError> {
     let mut paths = BTreeSet::new();
     for pattern in patterns {
         let mut found = Vec::new();
@@ -41,9 +42,9 @@ pub(super) fn list(patterns: &[PathBuf]) -> Result<Vec<Listed>, ConnectorError> 
     let mut seen = BTreeSet::new();
     let mut files = Vec::with_capacity(paths.len());
     for path in paths {
-        let (size, real) = open(&path)?;
+        let real = fs::canonicalize(&path).map_err(|e| io_error(&path, "looking at it", e))?;
         if seen.insert(real) {
-            files.push(Listed { path: Arc::from(path), size });
+            files.push(open(&path, compression)?);
         }
     }
     Ok(files)
@@ -98,12 +99,12 @@ fn collect(path: &Path, around: &mut Vec<(u64, u64)>, files: &mut Vec<PathBuf>) 
     Ok(())
 }
 
-/// Makes sure that a file can be read. Its size, and the path that is the same for all links to it.
-fn open(path: &Path) -> Result<(u64, PathBuf), ConnectorError> {
-    let real = fs::canonicalize(path).map_err(|e| io_error(path, "looking at it", e))?;
-    let file = File::open(path).map_err(|e| io_error(path, "opening it for reading", e))?;
+/// Makes sure that a file can be read, and looks at its size and its first bytes.
+fn open(path: &Path, compression: Compression) -> Result<Listed, ConnectorError> {
+    let mut file = File::open(path).map_err(|e| io_error(path, "opening it for reading", e))?;
     let metadata = file.metadata().map_err(|e| io_error(path, "reading its size", e))?;
-    Ok((metadata.len(), real))
+    let codec = compression.codec_of(path, &mut file)?;
+    Ok(Listed { path: Arc::from(path), size: metadata.len(), codec })
 }
 
 fn nothing(pattern: &Path) -> ConnectorError {

@@ -9,8 +9,10 @@ mod datagen;
 mod file_sink;
 mod file_source;
 mod format;
+mod json_key;
 mod lines;
 mod listing;
+mod records;
 mod stdin;
 mod stdout;
 #[cfg(test)]
@@ -26,9 +28,11 @@ use crate::{
 };
 
 pub use blackhole::Blackhole;
-pub use datagen::Datagen;
+pub use datagen::{Datagen, Generator, NexmarkEvents, NexmarkField, NexmarkSettings, SensorSettings};
 pub use file_sink::FileSink;
 pub use file_source::FileSource;
+pub use json_key::{JsonKey, KeyPathError, KeyType};
+pub use records::{Content, InvalidJson, LineFormat};
 pub use stdin::StdinSource;
 pub use stdout::StdoutSink;
 
@@ -156,6 +160,20 @@ pub enum InvalidUtf8 {
     Skip,
     /// The job fails and names the place.
     Fail,
+}
+
+/// How the files of a file source are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Compression {
+    /// Each as its name says: gzip where it ends with `.gz`, zstd where it ends with `.zst`, else not at all.
+    #[default]
+    Auto,
+    /// Not at all, whatever their names.
+    None,
+    /// All by gzip.
+    Gzip,
+    /// All by zstd.
+    Zstd,
 }
 
 /// How a sink writes a record's value.

@@ -19,10 +19,7 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    ConnectorError, InvalidUtf8, Read, Source, SourceReader, TaskContext,
-    lines::{Lines, Start},
-};
+use super::{ConnectorError, LineFormat, Read, Source, SourceReader, TaskContext, lines::Start, records::Records};
 use crate::{
     metrics::Counter,
     stream::{Batch, BatchLimits, schema::Schema},
@@ -42,31 +39,31 @@ const WAIT_MAX: Duration = Duration::from_secs(1);
 
 type Input = Box<dyn io::Read + Send>;
 
-/// The lines of standard input: text values without keys. Counters: `bytes-read`, `invalid-utf8`.
+/// The lines of standard input. Counters: `bytes-read` and those of the [`LineFormat`].
 pub struct StdinSource {
     input: Mutex<Option<Input>>,
-    policy: InvalidUtf8,
+    format: LineFormat,
 }
 
 impl StdinSource {
     /// Reads standard input.
-    pub fn new(policy: InvalidUtf8) -> Self {
-        Self::of(Box::new(io::stdin()), policy)
+    pub fn new(format: LineFormat) -> Self {
+        Self::of(Box::new(io::stdin()), format)
     }
 
     /// Reads something else in the same way.
-    pub fn of(input: Input, policy: InvalidUtf8) -> Self {
-        Self { input: Mutex::new(Some(input)), policy }
+    pub fn of(input: Input, format: LineFormat) -> Self {
+        Self { input: Mutex::new(Some(input)), format }
     }
 }
 
 impl Source for StdinSource {
     fn key_schema(&self) -> Option<Schema> {
-        None
+        self.format.key_schema()
     }
 
     fn value_schema(&self) -> Schema {
-        Schema::text()
+        self.format.value_schema()
     }
 
     fn parallelism_max(&self) -> u32 {
@@ -83,8 +80,8 @@ impl Source for StdinSource {
             let text = format!("{NAME} was opened before and can't be replayed");
             ConnectorError::Refused(text)
         })?;
-        let mut lines = Lines::new(self.policy, &context.counters);
-        lines.begin(Arc::from(Path::new(NAME)), Start::Line, 0, u64::MAX);
+        let mut records = Records::new(&self.format, &context.counters);
+        records.lines.begin(Arc::from(Path::new(NAME)), Start::Line, 0, u64::MAX);
         let bytes_read = context.counters.counter("bytes-read");
         let (chunks, received) = sync_channel(CHUNKS_MAX);
         let (returned, empty) = sync_channel(CHUNKS_MAX);
@@ -93,7 +90,7 @@ impl Source for StdinSource {
             .name("wasmill-stdin".into())
             .spawn(move || pump.run())
             .map_err(|e| failed("starting the thread that reads it", e))?;
-        Ok(Box::new(StdinReader { chunks: received, returned, lines, bytes_read, ended: false }))
+        Ok(Box::new(StdinReader { chunks: received, returned, records, bytes_read, ended: false }))
     }
 }
 
@@ -149,7 +146,7 @@ impl Pump {
 struct StdinReader {
     chunks: Receiver<Chunk>,
     returned: SyncSender<Vec<u8>>,
-    lines: Lines,
+    records: Records,
     bytes_read: Arc<Counter>,
     ended: bool,
 }
@@ -159,8 +156,8 @@ impl SourceReader for StdinReader {
         // No more chunks than the channel holds, so that an endless line does not keep the task from other things.
         let mut chunks = 0;
         while !batch.is_full(limits) {
-            if self.lines.has_lines() {
-                self.lines.cut(&mut batch.values, limits)?;
+            if self.records.lines.has_lines() {
+                self.records.cut(batch, limits)?;
                 continue;
             }
             if self.ended {
@@ -187,14 +184,14 @@ impl StdinReader {
     fn take(&mut self, chunk: Chunk) -> Result<(), ConnectorError> {
         match chunk {
             Chunk::Bytes(bytes) => {
-                self.lines.room(bytes.len()).copy_from_slice(&bytes);
-                self.lines.took(bytes.len())?;
+                self.records.lines.room(bytes.len()).copy_from_slice(&bytes);
+                self.records.lines.took(bytes.len())?;
                 self.bytes_read.add(bytes.len() as u64);
                 // If there is no place for it, it is not needed again.
                 let _ = self.returned.try_send(bytes);
             }
             Chunk::End => {
-                self.lines.end();
+                self.records.lines.end();
                 self.ended = true;
             }
             Chunk::Failed(error) => return Err(failed("reading it", error)),

@@ -52,9 +52,11 @@ pub fn prepare(spec: JobFile, loader: &mut Loader, say: &mut dyn FnMut(&str)) ->
 
 fn open_source(kind: &SourceKind) -> Arc<dyn Source> {
     match kind {
-        SourceKind::File { paths, invalid_utf8 } => Arc::new(FileSource::new(paths.clone(), *invalid_utf8)),
-        SourceKind::Stdin { invalid_utf8 } => Arc::new(StdinSource::new(*invalid_utf8)),
-        SourceKind::Datagen(sequence) => Arc::new(Datagen::sequence(sequence.count, sequence.keys, sequence.rate)),
+        SourceKind::File { paths, compression, format } => {
+            Arc::new(FileSource::new(paths.clone(), *compression, format.clone()))
+        }
+        SourceKind::Stdin { format } => Arc::new(StdinSource::new(format.clone())),
+        SourceKind::Datagen(spec) => Arc::new(Datagen::new(spec.generator.clone(), spec.count, spec.rate)),
     }
 }
 

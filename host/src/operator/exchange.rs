@@ -47,7 +47,7 @@ pub struct ExchangeLimits {
 
 impl Default for ExchangeLimits {
     fn default() -> Self {
-        Self { staged_bytes_max: 64 << 20, key_bytes_max: 4 << 10, value_bytes_max: 16 << 20 }
+        Self { staged_bytes_max: 64 << 20, key_bytes_max: crate::stream::KEY_BYTES_MAX, value_bytes_max: 16 << 20 }
     }
 }
 

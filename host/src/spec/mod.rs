@@ -38,4 +38,4 @@ pub use location::{At, Location};
 pub use nearest::nearest;
 pub use operator::{Limits, OnError, OperatorSpec, PluginSpec};
 pub use sink::{SinkKind, SinkSpec};
-pub use source::{SequenceSpec, SourceKind, SourceSpec};
+pub use source::{DatagenSpec, SourceKind, SourceSpec};

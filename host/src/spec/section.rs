@@ -97,6 +97,15 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Refuses those of some keys that are there though they mean nothing here.
+    pub(super) fn refuse_keys(&mut self, keys: &[&str], why: &str) {
+        for key in keys {
+            if let Some(entry) = self.table.take(key) {
+                self.scope.refuse(&entry.key_at, format!("`{key}` {why}"));
+            }
+        }
+    }
+
     /// Refuses every key that nobody asked for.
     pub(super) fn finish(self) {
         for entry in &self.table.entries {
@@ -167,6 +176,17 @@ impl<'a> Field<'a> {
     pub(super) fn text(self) -> Option<String> {
         match self.node.value {
             Value::Text(text) | Value::Raw(text) => Some(text),
+            _ => self.mismatch("a string"),
+        }
+    }
+
+    /// Text that `read` makes something of, or says what is wrong with it.
+    pub(super) fn text_as<T, E: fmt::Display>(self, read: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+        match &self.node.value {
+            Value::Text(text) | Value::Raw(text) => match read(text) {
+                Ok(value) => Some(value),
+                Err(why) => self.fail(why),
+            },
             _ => self.mismatch("a string"),
         }
     }

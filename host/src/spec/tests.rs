@@ -7,7 +7,10 @@ use std::{
 
 use super::*;
 use crate::{
-    connector::{Format, InvalidUtf8},
+    connector::{
+        Compression, Content, Format, Generator, InvalidJson, InvalidUtf8, JsonKey, KeyType, LineFormat, NexmarkEvents,
+        NexmarkField, NexmarkSettings, SensorSettings,
+    },
     dataflow::Partitioning,
     stream::BatchLimits,
 };
@@ -96,7 +99,7 @@ fn the_shortest_job_has_the_defaults() {
         job.batch,
         BatchSpec { limits: BatchLimits { records: 1024, bytes: 262_144 }, timeout: Duration::from_millis(5) }
     );
-    assert_eq!(job.sources[0].kind, SourceKind::Stdin { invalid_utf8: InvalidUtf8::Replace });
+    assert_eq!(job.sources[0].kind, SourceKind::Stdin { format: LineFormat::default() });
     assert_eq!((job.operators.len(), job.sinks.len()), (0, 0));
 }
 
@@ -108,7 +111,10 @@ fn a_job_is_read_whole() {
         BatchSpec { limits: BatchLimits { records: 100, bytes: 65_536 }, timeout: Duration::from_millis(10) }
     );
     let paths = vec!["/jobs/*.txt".into(), "/jobs/more/".into()];
-    assert_eq!(job.source("lines").unwrap().kind, SourceKind::File { paths, invalid_utf8: InvalidUtf8::Skip });
+    assert_eq!(
+        job.source("lines").unwrap().kind,
+        SourceKind::File { paths, compression: Compression::Auto, format: skipping() }
+    );
 
     let split = job.operator("split").unwrap();
     assert_eq!(split.plugin.value, PluginSpec::Crate { path: "/jobs/../split-words".into() });
@@ -148,20 +154,98 @@ fn a_job_is_read_whole() {
     assert!(job.sink("lines").is_none());
 }
 
+fn datagen(keys: &str) -> DatagenSpec {
+    let text = SHORT.replace("\"stdin\"", &format!("\"datagen\"\n{keys}"));
+    match accepted(&text, &[]).sources.remove(0).kind {
+        SourceKind::Datagen(spec) => spec,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn datagen_counts_to_infinity_unless_told_otherwise() {
-    let sequence = |keys: &str| match accepted(&SHORT.replace("\"stdin\"", &format!("\"datagen\"\n{keys}")), &[])
+    let sequence = |keys| Generator::Sequence { keys };
+    assert_eq!(datagen(""), DatagenSpec { generator: sequence(1_000), count: None, rate: None });
+    let all = datagen("generator = \"sequence\"\ncount = 10_000\nkeys = 7\nrate = 2.5");
+    assert_eq!(all, DatagenSpec { generator: sequence(7), count: Some(10_000), rate: Some(2.5) });
+    assert_eq!(datagen("rate = 3").rate, Some(3.0));
+}
+
+#[test]
+fn datagen_makes_events_and_readings() {
+    let nexmark = NexmarkSettings { seed: 0, events: NexmarkEvents::All, event_rate: 10_000, key: None };
+    let spec = datagen("generator = \"nexmark\"");
+    assert_eq!(spec, DatagenSpec { generator: Generator::Nexmark(nexmark.clone()), count: None, rate: None });
+    let bids =
+        "generator = \"nexmark\"\nevents = \"bid\"\ncount = 9\nrate = 5\nseed = 18446744073709551615\nevent-rate = 2\n";
+    let key = |name, kind| Some(NexmarkField { name, kind });
+    for (line, expected) in [
+        ("", None),
+        ("key = \"auction\"", key("auction", KeyType::U64)),
+        ("key = \"auction\"\nkey-type = \"u64\"", key("auction", KeyType::U64)),
+        ("key = \"channel\"\nkey-type = \"text\"", key("channel", KeyType::Text)),
+    ] {
+        let generator = Generator::Nexmark(NexmarkSettings {
+            seed: u64::MAX,
+            events: NexmarkEvents::Bid,
+            event_rate: 2,
+            key: expected,
+        });
+        assert_eq!(datagen(&format!("{bids}{line}")), DatagenSpec { generator, count: Some(9), rate: Some(5.0) });
+    }
+    let sensors = |sensors, interval, seed| Generator::Sensors(SensorSettings { sensors, interval, seed });
+    assert_eq!(datagen("generator = \"sensors\"").generator, sensors(100, Duration::from_secs(1), 0));
+    let all = datagen("generator = \"sensors\"\nsensors = 7\ninterval = \"5ms\"\nseed = 3");
+    assert_eq!(all.generator, sensors(7, Duration::from_millis(5), 3));
+}
+
+#[test]
+fn files_are_compressed_as_their_names_say_unless_told_otherwise() {
+    for (word, expected) in [
+        ("none", Compression::None),
+        ("gzip", Compression::Gzip),
+        ("zstd", Compression::Zstd),
+        ("auto", Compression::Auto),
+    ] {
+        let job = accepted(JOB, &[&format!("source.lines.compression={word}")]);
+        assert!(
+            matches!(job.sources[0].kind, SourceKind::File { compression, .. } if compression == expected),
+            "{word}"
+        );
+    }
+}
+
+/// The lines of the whole job.
+pub(super) fn skipping() -> LineFormat {
+    LineFormat { invalid_utf8: InvalidUtf8::Skip, content: Content::Text }
+}
+
+#[test]
+fn lines_may_be_json_with_keys() {
+    let format = |keys: &str| match accepted(&SHORT.replace("\"stdin\"", &format!("\"stdin\"\n{keys}")), &[])
         .sources
         .remove(0)
         .kind
     {
-        SourceKind::Datagen(sequence) => sequence,
+        SourceKind::Stdin { format } => format,
         other => panic!("{other:?}"),
     };
-    assert_eq!(sequence(""), SequenceSpec { count: None, keys: 1_000, rate: None });
-    let all = sequence("generator = \"sequence\"\ncount = 10_000\nkeys = 7\nrate = 2.5");
-    assert_eq!(all, SequenceSpec { count: Some(10_000), keys: 7, rate: Some(2.5) });
-    assert_eq!(sequence("rate = 3").rate, Some(3.0));
+    let json =
+        |invalid, key| LineFormat { invalid_utf8: InvalidUtf8::Replace, content: Content::Json { invalid, key } };
+    let key = |path, kind| Some(JsonKey::new(path, kind).unwrap());
+    assert_eq!(format("format = \"lines\""), LineFormat::default());
+    assert_eq!(format("format = \"json\""), json(InvalidJson::Fail, None));
+    assert_eq!(
+        format("format = \"json\"\ninvalid-json = \"skip\"\nkey = \"user\""),
+        json(InvalidJson::Skip, key("user", KeyType::Text))
+    );
+    assert_eq!(
+        format("format = \"json\"\nkey = \"/a/b\"\nkey-type = \"u64\""),
+        json(InvalidJson::Fail, key("/a/b", KeyType::U64))
+    );
+    let job = accepted(JOB, &["source.lines.format=json", "source.lines.key=user", "source.lines.invalid-json=skip"]);
+    let SourceKind::File { format, .. } = &job.sources[0].kind else { panic!() };
+    assert_eq!(format.content, Content::Json { invalid: InvalidJson::Skip, key: key("user", KeyType::Text) });
 }
 
 #[test]

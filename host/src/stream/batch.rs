@@ -5,6 +5,9 @@
 
 use super::{BytesColumn, KeyHash, hash_key};
 
+/// The longest key, in bytes.
+pub const KEY_BYTES_MAX: usize = 4 << 10;
+
 /// When a batch is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLimits {

@@ -10,7 +10,7 @@ mod fault;
 mod key_group;
 pub mod schema;
 
-pub use batch::{Batch, BatchLimits, Keys};
+pub use batch::{Batch, BatchLimits, KEY_BYTES_MAX, Keys};
 pub use column::{BytesColumn, ColumnError};
 pub use element::Element;
 pub use event_time::EventTime;

@@ -18,6 +18,8 @@ fn usage() {
         "plan",
         "build",
         "plugin",
+        "new",
+        "completions",
         "Exit codes: 0 done, 1 the job failed, 2 usage or job file, 3 a plugin was refused",
     ] {
         assert!(help.expect(0).contains(word), "{}", help.out);

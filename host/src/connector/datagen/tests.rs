@@ -2,11 +2,46 @@
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{reciprocal::Reciprocal, *};
 use crate::{
     connector::testing::{context, drain, readers},
     metrics::CounterSet,
 };
+
+/// A record as bytes: key, value, event time.
+pub(super) type Made = (Option<Vec<u8>>, Vec<u8>, Option<i64>);
+
+/// What each of some tasks makes, in order.
+pub(super) fn made(generator: &Generator, count: u64, parallelism: u32, limits: BatchLimits) -> Vec<Vec<Made>> {
+    let source = Datagen::new(generator.clone(), Some(count), None);
+    let record = |batch: &Batch, index: usize| {
+        let key = batch.keys.as_ref().map(|keys| keys.column.get(index).to_vec());
+        (key, batch.values.get(index).to_vec(), batch.timestamps.get(index).copied())
+    };
+    let records = |batches: Vec<Batch>| {
+        batches.iter().flat_map(|batch| (0..batch.len()).map(|index| record(batch, index))).collect()
+    };
+    let readers = readers(&source, parallelism, &CounterSet::default()).unwrap();
+    drain(readers, limits).unwrap().into_iter().map(records).collect()
+}
+
+/// What does not depend on the generator: that tasks share the records, whatever the batches, and that as many are made as were asked for.
+pub(super) fn check_shares(generator: &Generator, count: u64) {
+    let alone = made(generator, count, 1, BatchLimits::default()).concat();
+    assert_eq!(alone.len() as u64, count);
+    for (parallelism, limits) in [
+        (3, BatchLimits::default()),
+        (64, BatchLimits { records: 7, bytes: 1 << 20 }),
+        (2, BatchLimits { records: 5000, bytes: 2000 }),
+    ] {
+        let tasks = made(generator, count, parallelism, limits);
+        for (task, records) in tasks.iter().enumerate() {
+            let own = |number: &u64| (number / BLOCK) % SPLITS % u64::from(parallelism) == task as u64;
+            let expected: Vec<_> = (0..count).filter(own).map(|number| alone[number as usize].clone()).collect();
+            assert_eq!(*records, expected, "task {task} of {parallelism}");
+        }
+    }
+}
 
 /// The records (key, value) of each task, in order.
 fn records(source: &Datagen, parallelism: u32, limits: BatchLimits) -> Result<Vec<Vec<(u64, u64)>>, ConnectorError> {
@@ -64,6 +99,14 @@ fn batches_are_full_until_the_end() {
 fn settings_that_make_no_sense_are_refused() {
     let refused = |keys, rate| Datagen::sequence(None, keys, rate).prepare().unwrap_err().to_string();
     assert_eq!(refused(0, None), "datagen: \"keys\" must be at least 1");
+    let refused_by = |generator| Datagen::new(generator, None, None).prepare().unwrap_err().to_string();
+    let sensors = SensorSettings { sensors: 0, interval: Duration::from_secs(1), seed: 0 };
+    assert_eq!(refused_by(Generator::Sensors(sensors)), "datagen: \"sensors\" must be at least 1");
+    let nexmark = NexmarkSettings { seed: 0, events: NexmarkEvents::All, event_rate: 0, key: None };
+    assert_eq!(refused_by(Generator::Nexmark(nexmark.clone())), "datagen: \"event-rate\" must be at least 1");
+    let key = NexmarkEvents::Bid.fields()[0].1;
+    let nexmark = NexmarkSettings { event_rate: 1, key: Some(key), ..nexmark };
+    assert_eq!(refused_by(Generator::Nexmark(nexmark)), "datagen: not every event has the field \"auction\"");
     for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         assert!(refused(1, Some(rate)).starts_with("datagen: \"rate\" must be a number"));
     }

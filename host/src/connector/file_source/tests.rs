@@ -25,10 +25,15 @@ fn folder(files: &[(&str, &[u8])]) -> TempDir {
     folder
 }
 
+/// A source of all files of a folder.
+fn source(folder: &TempDir) -> FileSource {
+    FileSource::new(vec![folder.path().into()], Compression::Auto, LineFormat::default())
+}
+
 /// All lines of the patterns, by one task.
 fn lines(folder: &TempDir, patterns: &[&str]) -> Result<Vec<String>, ConnectorError> {
     let patterns = patterns.iter().map(|pattern| folder.path().join(pattern)).collect();
-    let source = FileSource::new(patterns, InvalidUtf8::Replace);
+    let source = FileSource::new(patterns, Compression::Auto, LineFormat::default());
     let readers = readers(&source, 1, &CounterSet::default())?;
     let batches = drain(readers, BatchLimits::default())?.remove(0);
     Ok(values(&batches).into_iter().map(|line| String::from_utf8(line).unwrap()).collect())
@@ -94,7 +99,7 @@ fn what_cannot_be_read_is_refused_before_the_job_starts() {
 fn bytes_appended_after_the_listing_are_not_read() {
     let folder = folder(&[("a", b"one\ntw")]);
     let path = folder.path().join("a");
-    let source = FileSource::new(vec![path.clone()], InvalidUtf8::Replace);
+    let source = source(&folder);
     let readers = readers(&source, 1, &CounterSet::default()).unwrap();
     fs::write(&path, "one\ntwo\nthree\n").unwrap();
     let batches = drain(readers, BatchLimits::default()).unwrap().remove(0);
@@ -106,7 +111,7 @@ fn a_file_that_shrinks_or_vanishes_is_an_error_that_says_so() {
     let change = |change: fn(&Path)| {
         let folder = folder(&[("a", b"one\ntwo\n")]);
         let path = folder.path().join("a");
-        let source = FileSource::new(vec![path.clone()], InvalidUtf8::Replace);
+        let source = source(&folder);
         let readers = readers(&source, 1, &CounterSet::default()).unwrap();
         change(&path);
         drain(readers, BatchLimits::default()).unwrap_err().to_string()
@@ -123,7 +128,7 @@ fn a_line_longer_than_many_splits_belongs_to_the_one_that_it_begins_in() {
     content.resize(READ_BYTES * 3, b'x');
     content.extend(b"\nend");
     let folder = folder(&[("a", &content)]);
-    let source = FileSource::with_splits(vec![folder.path().into()], InvalidUtf8::Fail, READ_BYTES as u64 / 4);
+    let source = source(&folder).with_splits(READ_BYTES as u64 / 4);
     let counters = CounterSet::default();
     let batches = drain(readers(&source, 2, &counters).unwrap(), BatchLimits::default()).unwrap();
     let mut lengths: Vec<_> = values(&batches.concat()).iter().map(Vec::len).collect();
@@ -134,7 +139,7 @@ fn a_line_longer_than_many_splits_belongs_to_the_one_that_it_begins_in() {
 
 #[test]
 fn a_source_is_prepared_before_it_is_read() {
-    let source = FileSource::new(vec![], InvalidUtf8::Fail);
+    let source = FileSource::new(vec![], Compression::Auto, LineFormat::default());
     assert!(source.reader(crate::connector::testing::context(0, 1)).is_err());
     assert_eq!((source.key_schema(), source.value_schema()), (None, Schema::text()));
 }
@@ -152,7 +157,7 @@ proptest! {
         for (index, content) in contents.iter().enumerate() {
             fs::write(folder.path().join(format!("{index}.txt")), content).unwrap();
         }
-        let source = FileSource::with_splits(vec![folder.path().into()], InvalidUtf8::Replace, split_bytes);
+        let source = source(&folder).with_splits(split_bytes);
         let counters = CounterSet::default();
         let batches = drain(readers(&source, parallelism, &counters).unwrap(), BatchLimits { records, bytes }).unwrap();
         let lossy = |line: Vec<u8>| String::from_utf8_lossy(&line).into_owned().into_bytes();
@@ -170,7 +175,7 @@ proptest! {
 
     #[test]
     fn splits_cover_each_byte_once(sizes in proptest::collection::vec(0_u64..1000, 0..5), split_bytes in 1_u64..300) {
-        let listed = |size: &u64| Listed { path: Arc::from(Path::new("a")), size: *size };
+        let listed = |size: &u64| Listed { path: Arc::from(Path::new("a")), size: *size, codec: Codec::Plain };
         let queue = SplitQueue::new(sizes.iter().map(listed).collect(), split_bytes);
         let mut bytes = BTreeSet::new();
         while let Some((split, _)) = queue.take() {

@@ -30,7 +30,7 @@ impl io::Read for Script {
 
 /// Reads until the end, waiting to be woken when told so.
 fn read_all(input: Input, counters: &CounterSet) -> Result<Vec<Vec<u8>>, ConnectorError> {
-    let source = StdinSource::of(input, InvalidUtf8::Replace);
+    let source = StdinSource::of(input, LineFormat::default());
     let (wake, woken) = mpsc::channel();
     let wake = Box::new(move || wake.send(()).unwrap_or(()));
     let context = TaskContext { wake, counters: counters.clone(), ..context(0, 1) };
@@ -55,7 +55,7 @@ fn lines_come_as_soon_as_they_are_whole() {
         let (read, write) = io::pipe().unwrap();
         (write, Box::new(read))
     };
-    let source = StdinSource::of(input, InvalidUtf8::Replace);
+    let source = StdinSource::of(input, LineFormat::default());
     let mut reader = source.reader(context(0, 1)).unwrap();
     let mut read = |expected: &[&str]| {
         let began = Instant::now();
@@ -90,7 +90,7 @@ fn a_reader_that_panics_is_an_error_and_not_the_end() {
             panic!("a test of a panic")
         }
     }
-    let source = StdinSource::of(Box::new(Panics), InvalidUtf8::Replace);
+    let source = StdinSource::of(Box::new(Panics), LineFormat::default());
     let mut reader = source.reader(context(0, 1)).unwrap();
     loop {
         match reader.read(Duration::ZERO, &mut Batch::default(), BatchLimits::default()) {
@@ -103,7 +103,7 @@ fn a_reader_that_panics_is_an_error_and_not_the_end() {
 
 #[test]
 fn standard_input_is_opened_once() {
-    let source = StdinSource::of(Box::new(io::empty()), InvalidUtf8::Replace);
+    let source = StdinSource::of(Box::new(io::empty()), LineFormat::default());
     assert!(source.reader(context(0, 1)).is_ok());
     let error = source.reader(context(0, 1)).err().unwrap().to_string();
     assert_eq!(error, "standard input was opened before and can't be replayed");

@@ -3,11 +3,11 @@
 use std::{path::Path, time::Duration};
 
 use crate::{
-    connector::{Format, InvalidUtf8},
+    connector::{Format, Generator},
     dataflow::Partitioning,
     spec::{
-        JobFile, Limits, OnError, PluginSpec, SequenceSpec, SinkKind, SourceKind, sink, source,
-        tests::{JOB, SHORT, accepted, parse, refused},
+        DatagenSpec, JobFile, Limits, OnError, PluginSpec, SinkKind, SourceKind, sink, source,
+        tests::{JOB, SHORT, accepted, parse, refused, skipping},
     },
 };
 
@@ -113,13 +113,17 @@ fn relative_paths_are_of_the_current_directory() {
 #[test]
 fn another_type_drops_what_it_does_not_know() {
     let job = accepted(JOB, &["source.lines.type=stdin"]);
-    assert_eq!(*source_of(&job), SourceKind::Stdin { invalid_utf8: InvalidUtf8::Skip });
+    assert_eq!(*source_of(&job), SourceKind::Stdin { format: skipping() });
     for sets in
         [["source.lines.count=10", "source.lines.type=datagen"], ["source.lines.type=datagen", "source.lines.count=10"]]
     {
         assert_eq!(
             *source_of(&accepted(JOB, &sets)),
-            SourceKind::Datagen(SequenceSpec { count: Some(10), keys: 1_000, rate: None })
+            SourceKind::Datagen(DatagenSpec {
+                generator: Generator::Sequence { keys: 1_000 },
+                count: Some(10),
+                rate: None
+            })
         );
     }
     let job = accepted(JOB, &["sink.counts.type=blackhole"]);
@@ -238,7 +242,6 @@ fn the_lists_of_keys_are_true() {
         keys
     };
     let sorted = |mut keys: Vec<&'static str>| {
-        keys.retain(|key| *key != "compression");
         keys.sort_unstable();
         keys
     };

@@ -81,8 +81,8 @@ fn unknown_keys_name_the_nearest_or_all() {
     with("records = 100", "record = 100", "unknown key `record` in `batch`; did you mean `records`?");
     with(
         "invalid-utf8 = \"skip\"",
-        "format = \"raw\"",
-        "in source `lines`; it may have `id`, `parallelism`, `watermark`, `type`, `path` and `invalid-utf8`",
+        "zzz = \"raw\"",
+        "in source `lines`; it may have `id`, `parallelism`, `watermark`, `type`, `path`, `compression`, `format`, `invalid-utf8`, `invalid-json`, `key-type` and `key`",
     );
     with("strategy = \"none\"", "strategy = \"none\", idleness = \"1s\"", "unknown key `idleness` in this watermark");
     with("crate = ", "crat = ", "unknown key `crat` in this plugin");
@@ -189,6 +189,11 @@ fn what_has_the_wrong_type() {
         "`partitioning` must be `forward`, `hash`, `rebalance` or `broadcast`, not \"rotate\"",
     );
     with(
+        "invalid-utf8 = \"skip\"",
+        "compression = \"gzipp\"",
+        "`compression` must be `auto`, `none`, `gzip` or `zstd`, not \"gzipp\"; did you mean `gzip`?",
+    );
+    with(
         "{ crate = \"../split-words\" }",
         "true",
         "`plugin` must be `{ crate = \"FOLDER\" }` or the path of a .wasm file, not true",
@@ -228,6 +233,68 @@ fn what_has_the_wrong_type() {
 }
 
 #[test]
+fn what_only_json_has() {
+    let source = |keys: &str| SHORT.replace("\"stdin\"", &format!("\"stdin\"\n{keys}"));
+    let json = |keys: &str| source(&format!("format = \"json\"\n{keys}"));
+    for key in ["key = \"user\"", "key-type = \"u64\"", "invalid-json = \"skip\""] {
+        let name = key.split(' ').next().unwrap();
+        refused(&source(key), &[], &format!("/jobs/job.toml:6:1: `{name}` goes with `format = \"json\"` only"));
+        refused(&source(&format!("format = \"lines\"\n{key}")), &[], &format!("`{name}` goes with"));
+    }
+    refused(&source("format = \"jsn\""), &[], "`format` must be `lines` or `json`, not \"jsn\"; did you mean `json`?");
+    refused(
+        &json("key-type = \"u64\""),
+        &[],
+        "/jobs/job.toml:7:1: `key-type` says what `key` is, but there is no `key`",
+    );
+    refused(
+        &json("key = \"\""),
+        &[],
+        "/jobs/job.toml:7:7: `key` must not be empty; write the name of a member, or a JSON pointer",
+    );
+    refused(&json("key = \"/~\""), &[], "`key` is not a JSON pointer (RFC 6901)");
+    refused(&json("key = 7"), &[], "`key` must be a string, not 7");
+    refused(&json("key = \"a\"\nkey-type = \"i64\""), &[], "`key-type` must be `text` or `u64`, not \"i64\"");
+    refused(&json("invalid-json = \"replace\""), &[], "`invalid-json` must be `fail` or `skip`, not \"replace\"");
+    refused(&json("keytype = 1"), &[], "unknown key `keytype` in source `lines`; did you mean `key-type`?");
+}
+
+#[test]
+fn what_only_some_generators_have() {
+    let refused = |keys: &str, expected: &str| {
+        refused(&SHORT.replace("\"stdin\"", &format!("\"datagen\"\n{keys}")), &[], expected)
+    };
+    let nexmark = |keys: &str, expected: &str| refused(&format!("generator = \"nexmark\"\n{keys}"), expected);
+    refused(
+        "generator = \"nexmrk\"",
+        "`generator` must be `sequence`, `nexmark` or `sensors`, not \"nexmrk\"; did you mean `nexmark`?",
+    );
+    refused("seed = 1", "/jobs/job.toml:6:1: `seed` goes with the generator `nexmark` or `sensors` only");
+    refused("generator = \"sensors\"\nkeys = 1", "/jobs/job.toml:7:1: `keys` goes with the generator `sequence` only");
+    refused("events = \"bid\"", "`events` goes with the generator `nexmark` only");
+    nexmark("sensors = 5", "`sensors` goes with the generator `sensors` only");
+    nexmark(
+        "events = \"bids\"",
+        "`events` must be `all`, `person`, `auction` or `bid`, not \"bids\"; did you mean `bid`?",
+    );
+    nexmark("event-rate = 0", "`event-rate` must be at least 1, not 0");
+    nexmark("seed = -1", "`seed` must be at least 0, not -1");
+    nexmark("key = \"auction\"", "`key` needs events of one kind: set `events` to \"person\", \"auction\" or \"bid\"");
+    nexmark("key-type = \"u64\"", "`key-type` says what `key` is, but there is no `key`");
+    nexmark(
+        "events = \"bid\"\nkey = \"acution\"",
+        "`key` must be `auction`, `bidder`, `price`, `channel` or `url`, not \"acution\"; did you mean `auction`?",
+    );
+    nexmark(
+        "events = \"bid\"\nkey = \"auction\"\nkey-type = \"text\"",
+        "/jobs/job.toml:9:12: `auction` is a number: its `key-type` is \"u64\"",
+    );
+    refused("generator = \"sensors\"\nsensors = 0", "`sensors` must be at least 1, not 0");
+    refused("generator = \"sensors\"\ninterval = \"0s\"", "`interval` must be from 1ms to 24h, not \"0s\"");
+    refused("event_rate = 5", "unknown key `event_rate` in source `lines`; did you mean `event-rate`?");
+}
+
+#[test]
 fn what_a_later_version_brings() {
     for section in ["checkpoint", "swap", "restart"] {
         refused(
@@ -241,7 +308,6 @@ fn what_a_later_version_brings() {
         "strategy = \"bounded\", out-of-orderness = \"1s\"",
         "`strategy` \"bounded\" is not supported yet; there is `none`",
     );
-    with("invalid-utf8 = \"skip\"", "compression = \"gzip\"", "`compression` is not supported yet");
     with("parallelism = 3", "capabilities = [\"clock\"]", "`capabilities` is not supported yet");
     refused(
         &SHORT.replace("stdin", "kafka"),
