@@ -62,44 +62,60 @@
 #[allow(unused_extern_crates)]
 extern crate self as wasmill_sdk;
 
+mod any_state;
 mod bytes;
 mod cell;
 mod codec;
 mod column;
 mod config;
 mod context;
+mod declaration;
 mod descriptor;
+mod entries;
 mod guarded;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod guest;
 mod host;
+mod input;
 mod keys;
+mod map_key;
 mod metrics;
+mod namespace;
 mod operator;
 mod output;
+mod pages;
 mod panics;
 mod postcard;
 mod result;
 mod runner;
 mod schema;
 mod state;
+mod stored;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 mod time;
+mod ttl;
 #[doc(hidden)]
 pub mod wire;
 
 pub use codec::{Decode, Encode, Json, Postcard, Value};
 pub use context::Context;
-pub use descriptor::{Descriptor, StateDescriptor, StateKind};
+pub use declaration::Declaration;
+pub use descriptor::{Descriptor, InputDescriptor, StateDescriptor, StateKind};
 pub use host::Level;
-pub use operator::{Declaration, OpenContext, Operator};
+pub use input::{InputKind, Inputs, OtherInput};
+pub use map_key::{KeyBytes, MapKey};
+pub use operator::{OpenContext, Operator};
 pub use output::{Keyed, Keying, Output, Unkeyed};
 pub use result::{Error, Result};
 pub use schema::{Encoding, Schema};
-pub use state::{Handle, ReducingState, ValueState};
+pub use state::{
+    Aggregate, AggregatingState, BroadcastEntries, BroadcastState, Handle, ListItems, ListState, MapEntries, MapState,
+    OperatorList, PointHandle, ReducingState, ValueState,
+};
 pub use time::EventTime;
+pub use ttl::{Refresh, Ttl};
 pub use wasmill_sdk_derive::Schema;
 pub use wire::TaskInfo;
 #[doc(hidden)]
@@ -114,20 +130,21 @@ pub mod derive {
 /// All that an operator needs.
 pub mod prelude {
     pub use crate::{
-        Context, Declaration, Error, EventTime, Json, Keyed, Level, OpenContext, Operator, ReducingState, Result,
+        Aggregate, AggregatingState, BroadcastState, Context, Declaration, Error, EventTime, InputKind, Json, Keyed,
+        Level, ListState, MapState, OpenContext, Operator, OperatorList, OtherInput, ReducingState, Refresh, Result,
         Schema, Unkeyed, ValueState, bail, debug, error, export_operator, info, trace, warn,
     };
     pub use serde::{Deserialize, Serialize};
 }
 
-/// Makes the component from an [`Operator`]: once in a crate, which is a `cdylib`. Does nothing but for wasm.
+/// Makes the component from an [`Operator`] and its [other inputs](OtherInput), in their order: once in a crate, which is a `cdylib`. Does nothing but for wasm.
 #[macro_export]
 macro_rules! export_operator {
-    ($operator:ty) => {
+    ($operator:ty $(, $input:ty)* $(,)?) => {
         const _: () = {
             #[cfg(target_arch = "wasm32")]
             ::std::thread_local! {
-                static INSTANCE: $crate::guest::Instance<$operator> = const { ::std::cell::RefCell::new(::std::option::Option::None) };
+                static INSTANCE: $crate::guest::Instance<$operator, ($($input,)*)> = const { ::std::cell::RefCell::new(::std::option::Option::None) };
             }
 
             #[cfg(target_arch = "wasm32")]
@@ -136,8 +153,9 @@ macro_rules! export_operator {
             #[cfg(target_arch = "wasm32")]
             impl $crate::guest::Component for Component {
                 type Operator = $operator;
+                type Inputs = ($($input,)*);
                 const VERSION: &'static str = ::std::env!("CARGO_PKG_VERSION");
-                fn instance() -> &'static ::std::thread::LocalKey<$crate::guest::Instance<$operator>> {
+                fn instance() -> &'static ::std::thread::LocalKey<$crate::guest::Instance<$operator, ($($input,)*)>> {
                     &INSTANCE
                 }
             }
