@@ -103,7 +103,7 @@ impl Declaration {
     /// }
     /// # }
     /// # let mut harness = wasmill_sdk::testing::Harness::<PerHour>::new();
-    /// # for (time, input) in [(0, 3), (3_600_000, 4), (1, 5)] { harness.send_at("a", input, EventTime::from_millis(time)); }
+    /// # for (time, input) in [(0, 3_u64), (3_600_000, 4), (1, 5)] { harness.send_at("a", input, EventTime::from_millis(time)); }
     /// # assert_eq!(harness.take_outputs::<u64>(), [3, 4, 8]);
     /// # assert_eq!(harness.state_in::<u64>("sums", "a", &1_i64.to_be_bytes()), Some(4));
     /// ```

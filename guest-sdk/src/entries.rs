@@ -10,6 +10,7 @@
 mod slab;
 
 use std::ptr::NonNull;
+use std::rc::Rc;
 
 use crate::any_state::AnyState;
 use crate::bytes::{append, end};
@@ -73,7 +74,7 @@ pub(crate) struct Changes {
 }
 
 pub(crate) struct Entries<T> {
-    name: String,
+    name: Rc<str>,
     state: u32,
     version: u16,
     shape: Shape,
@@ -90,7 +91,7 @@ pub(crate) struct Entries<T> {
 impl<T: Value> Entries<T> {
     pub(crate) fn new(name: &str, state: u32, shape: Shape) -> Self {
         Self {
-            name: name.to_owned(),
+            name: name.into(),
             state,
             version: 1,
             shape,
@@ -103,8 +104,8 @@ impl<T: Value> Entries<T> {
         }
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.name
+    pub(crate) fn name(&self) -> Rc<str> {
+        self.name.clone()
     }
 
     pub(crate) fn state(&self) -> u32 {

@@ -48,6 +48,19 @@
 //! Records come in batches of about a thousand. State comes with them, once for each key that this instance has not seen, and stays decoded in an array; what changed is
 //! encoded once and handed back at the end of the batch. So `get`, `set` and `emit` are a few instructions each, and no call leaves the sandbox while records are processed.
 //!
+//! # State
+//!
+//! | | holds | is read |
+//! |---|---|---|
+//! | [`ValueState`], [`ReducingState`], [`AggregatingState`] | one value per key | with the key, before it is asked for |
+//! | the same, declared [for namespaces](Declaration::namespaced) | one value per key and [namespace](Context::set_namespace) | when it is asked for, then kept |
+//! | [`MapState`] | a map per key and namespace, in the order of its keys | an entry when it is asked for, then kept; all of them by pages |
+//! | [`ListState`] | a list per key and namespace | by pages; adding reads nothing |
+//! | [`OperatorList`] | a list of the task | when the operator is opened |
+//! | [`BroadcastState`] | a map that is the same on all tasks | when it is asked for first, then kept |
+//!
+//! Keyed state may have a [time to live](Declaration::ttl). An operator may have [other inputs](OtherInput), which share its state.
+//!
 //! # What happens to errors
 //!
 //! An error that `process` returns undoes what this one record wrote and emitted, is reported with the record, and the batch goes on. A panic costs the batch: the host runs
@@ -57,6 +70,7 @@
 //!
 //! `&str` and `String` are UTF-8 as it is, `&[u8]` and `Vec<u8>` bytes as they are, `u64` 8 bytes (little-endian), `()` no bytes, [`Json<T>`](Json) is JSON, and everything
 //! else [postcard](https://postcard.jamesmunns.com/wire-format). That is a matter of the whole key, value or state: within a struct all is postcard. [`Schema`] says it to the host.
+//! [Keys of maps](MapKey) are bytes that are ordered as the keys are, whatever their schema.
 
 // The derive macro names the crate by this name, in its own tests as anywhere.
 #[allow(unused_extern_crates)]

@@ -91,8 +91,11 @@ impl<'h> Pages<'h> {
             self.next = page.next.take().map_or(Next::Nowhere, Next::From);
             (self.page, self.taken) = (page, 0);
         }
-        let key = if self.is_map { Strings::of("map keys", &self.page.map_keys)?.get(self.taken) } else { &[] };
-        let (version, bytes) = Stored::new("a page", &self.page.values, self.version)?.get(self.taken);
+        let Page { map_keys, values, .. } = &self.page;
+        // The columns were checked as a whole.
+        let key = if self.is_map { string(&map_keys.data, &map_keys.ends, self.taken) } else { &[] };
+        let version = values.versions.get(self.taken).copied().unwrap_or(self.version);
+        let bytes = string(&values.data, &values.ends, self.taken);
         Ok(Some(Raw { key, version, bytes }))
     }
 
@@ -100,4 +103,10 @@ impl<'h> Pages<'h> {
     pub(crate) fn advance(&mut self) {
         self.taken += 1;
     }
+}
+
+/// String `index` of a column.
+fn string<'a>(data: &'a [u8], ends: &[u32], index: usize) -> &'a [u8] {
+    let start = if index == 0 { 0 } else { ends[index - 1] as usize };
+    &data[start..ends[index] as usize]
 }

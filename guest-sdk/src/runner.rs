@@ -314,4 +314,6 @@ impl Memory {
 }
 
 #[cfg(test)]
+mod answers;
+#[cfg(test)]
 mod tests;

@@ -29,7 +29,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// A namespace and a map key for a small number: some keys look alike but for where the namespace ends.
 fn place(key: u8) -> (Vec<u8>, Vec<u8>) {
-    let whole = vec![key / 4; 4];
+    let whole = [key / 4; 4];
     let (namespace, key) = whole.split_at(usize::from(key % 4));
     (namespace.to_vec(), key.to_vec())
 }

@@ -159,7 +159,7 @@ impl<T> Handle for ListState<T> {
 
 /// The items of a list; see [`ListState::items`].
 pub struct ListItems<'b, T> {
-    name: String,
+    name: Rc<str>,
     version: u16,
     stored: Pages<'b>,
     added: std::vec::IntoIter<Vec<u8>>,
@@ -192,7 +192,7 @@ const NONE: u32 = u32::MAX;
 
 /// What a call does to the lists of one state, in order.
 pub(crate) struct List {
-    name: String,
+    name: Rc<str>,
     state: u32,
     version: u16,
     changes: Vec<Change>,
@@ -225,7 +225,7 @@ enum Kind {
 impl List {
     pub(crate) fn new(name: &str, state: u32) -> Self {
         Self {
-            name: name.to_owned(),
+            name: name.into(),
             state,
             version: 1,
             changes: Vec::new(),

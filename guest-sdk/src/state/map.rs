@@ -43,7 +43,7 @@ use super::Handle;
 /// }
 /// # }
 /// # let mut harness = wasmill_sdk::testing::Harness::<Carts>::new();
-/// # for input in [("pear", 1), ("fig", 2), ("plum", 3), ("pear", 1), ("plum", 0)] { harness.send(7_u64, input); }
+/// # for input in [("pear", 1_u32), ("fig", 2), ("plum", 3), ("pear", 1), ("plum", 0)] { harness.send(7_u64, input); }
 /// # assert_eq!(harness.take_outputs::<(String, u32)>(), [("fig".to_owned(), 2), ("pear".to_owned(), 2)]);
 /// # assert_eq!(harness.map_entry::<u32>("carts", 7_u64, "pear"), Some(2));
 /// ```
@@ -71,7 +71,7 @@ impl<K: MapKey, V: Value> MapState<K, V> {
         self.with(ctx, key, |value| value.cloned())
     }
 
-    /// What `look` makes of the value at `key`. It can't ask this very state for anything.
+    /// What `look` makes of the value at `key`. It panics when it asks this very state for another entry.
     ///
     /// # Errors
     /// As [`MapState::get`].
@@ -170,8 +170,7 @@ impl<K: MapKey, V: Value> MapState<K, V> {
             let changes = self.entries.changes(slot, namespace)?;
             Ok((Source::Keyed { slot, namespace: namespace.to_vec() }, changes))
         })?;
-        let (name, state) =
-            self.entries.read(|entries| (entries.name().to_owned(), (entries.state(), entries.version())));
+        let (name, state) = self.entries.read(|entries| (entries.name(), (entries.state(), entries.version())));
         let mut stored = Pages::new(ctx.host, state, source, true, page_bytes);
         if cleared {
             stored.skip();
@@ -207,7 +206,7 @@ impl<K, V: Value> Handle for MapState<K, V> {
 
 /// The entries of a map in the order of their keys; see [`MapState::entries`].
 pub struct MapEntries<'b, K, V> {
-    name: String,
+    name: Rc<str>,
     version: u16,
     stored: Pages<'b>,
     changed: std::iter::Peekable<std::vec::IntoIter<(Vec<u8>, Option<Vec<u8>>)>>,
