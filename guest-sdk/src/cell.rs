@@ -13,6 +13,8 @@ const PRESENT: u32 = 0b0010;
 const DIRTY: u32 = 0b0100;
 /// There is a value, but its bytes are not of the current version or do not decode.
 const BAD: u32 = 0b1000;
+/// There is a value, but who looks at it has to say so: `KNOWN` is not set, so that nobody comes by it unseen.
+const VEILED: u32 = 0b1_0000;
 
 /// A value or not, whether it stands in the dirty list, and the schema version of what does not decode.
 pub(crate) struct Cell<T> {
@@ -55,7 +57,19 @@ impl<T> Cell<T> {
     }
 
     pub(crate) fn is_missing(&self) -> bool {
-        self.head & (KNOWN | BAD) == 0
+        self.head & (KNOWN | BAD | VEILED) == 0
+    }
+
+    pub(crate) fn is_veiled(&self) -> bool {
+        self.head & VEILED != 0
+    }
+
+    /// Hides a value, or shows it again. Where there is none, nothing changes.
+    pub(crate) fn set_veiled(&mut self, veiled: bool) {
+        if self.head & PRESENT != 0 {
+            let rest = self.head & !(KNOWN | VEILED);
+            self.head = rest | if veiled { VEILED } else { KNOWN };
+        }
     }
 
     pub(crate) fn version(&self) -> u16 {
@@ -125,6 +139,24 @@ mod tests {
         drop(cell);
         drop(Cell::present(value.clone()));
         assert_eq!(Rc::strong_count(&value), 1);
+    }
+
+    #[test]
+    fn a_veiled_value_is_there_but_not_known() {
+        let mut cell = Cell::present(5);
+        cell.set_veiled(true);
+        assert_eq!(
+            (cell.is_known(), cell.is_missing(), cell.is_veiled(), cell.value()),
+            (false, false, true, Some(&5))
+        );
+        cell.set_veiled(false);
+        assert_eq!((cell.is_known(), cell.is_veiled(), cell.is_dirty()), (true, false, false));
+        cell.set_veiled(true);
+        let old = cell.exchange(Some(6));
+        assert!(old.is_veiled() && cell.is_known() && cell.is_dirty() && !cell.is_veiled());
+        let mut absent = Cell::<u8>::absent();
+        absent.set_veiled(true);
+        assert!(absent.is_known() && !absent.is_veiled());
     }
 
     #[test]

@@ -2,16 +2,35 @@
 //!
 //! What a record writes is remembered until the next one: a record has one key, so one old value for each state is enough to undo it, and that value is moved there and
 //! not cloned. What was written in a call is encoded once, at its end.
+//!
+//! Values that are not delivered lie elsewhere ([`Beyond`]); a column that has such values has no cells, so that the record path of the others asks nothing more.
 
+use std::cell::RefCell;
+use std::ptr::NonNull;
 use std::rc::Rc;
 
-use crate::bytes::{Strings, end};
+use crate::any_state::AnyState;
+use crate::bytes::end;
 use crate::cell::Cell;
-use crate::codec::{Value, short_name};
+use crate::codec::Value;
+use crate::context::{Context, NO_SLOT};
 use crate::guarded::Guarded;
 use crate::host::Host;
+use crate::namespace::Namespace;
+use crate::operator::Operator;
+use crate::stored::{Stored, undecodable};
+use crate::ttl::Refresh;
 use crate::wire::{Cells, Error as Fault, Prefetched, StoredColumn};
 use crate::{Error, Result};
+
+/// Where a column's values lie that the host does not deliver.
+pub(crate) trait Beyond<T>: AnyState {
+    /// The entry of a slot in a namespace, which is known. It is there until another entry of this state is asked for.
+    fn load(&self, slot: u32, namespace: &[u8], host: &dyn Host) -> Result<NonNull<Cell<T>>>;
+
+    /// The entry of a slot in a namespace, to be written by `record`: it stands for nothing, is marked as dirty, and what it was is kept. It is there as for `load`.
+    fn write(&self, slot: u32, namespace: &[u8], record: u64) -> NonNull<Cell<T>>;
+}
 
 pub(crate) struct Column<T> {
     name: String,
@@ -23,6 +42,13 @@ pub(crate) struct Column<T> {
     /// The record that wrote last, and what was there before its first write.
     record: u64,
     old: Cell<T>,
+    /// The cells hold nothing: all values lie there.
+    beyond: Option<Rc<dyn Beyond<T>>>,
+    /// Values are delivered for each call, and what begins their time to live anew.
+    ttl: Option<Refresh>,
+    /// Slots that hold something until the end of the call, and those of them that were looked at. Empty without a time to live.
+    delivered: Vec<u32>,
+    looked_at: RefCell<Vec<u32>>,
     /// Reused from call to call.
     out_cells: Cells,
     out_values: StoredColumn,
@@ -38,43 +64,99 @@ impl<T: Value> Column<T> {
             dirty: Vec::new(),
             record: 0,
             old: Cell::missing(),
+            beyond: None,
+            ttl: None,
+            delivered: Vec::new(),
+            looked_at: RefCell::default(),
             out_cells: Cells::default(),
             out_values: StoredColumn::default(),
         }
     }
 
+    /// From now on values lie elsewhere and are not delivered.
+    pub(crate) fn set_beyond(&mut self, beyond: Rc<dyn Beyond<T>>) {
+        beyond.set_version(self.version);
+        if let Some(refresh) = self.ttl {
+            beyond.set_ttl(refresh);
+        }
+        self.beyond = Some(beyond);
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     #[inline(always)]
-    pub(crate) fn get(&self, slot: u32) -> Result<Option<&T>> {
-        let Some(cell) = self.cells.get(slot as usize) else { return Err(self.unreadable(slot)) };
-        if cell.is_known() { Ok(cell.value()) } else { Err(self.unreadable(slot)) }
+    pub(crate) fn get(&self, slot: u32, namespace: &Namespace, host: &dyn Host) -> Result<Option<&T>> {
+        let cell = match self.cells.get(slot as usize) {
+            Some(cell) if cell.is_known() => cell,
+            _ => self.seek(slot, namespace, host)?,
+        };
+        Ok(cell.value())
+    }
+
+    /// The cell of a slot that does not simply lie there.
+    #[cold]
+    #[inline(never)]
+    fn seek(&self, slot: u32, namespace: &Namespace, host: &dyn Host) -> Result<&Cell<T>> {
+        if let Some(beyond) = &self.beyond {
+            let cell = namespace.with(slot, |slot, namespace| beyond.load(slot, namespace, host))?;
+            // SAFETY: it is there until another entry of the state is asked for. Another one has another key or namespace, and while somebody holds this one, nobody has the
+            // mutable context that it takes to change them.
+            return Ok(unsafe { cell.as_ref() });
+        }
+        match self.cells.get(slot as usize) {
+            Some(cell) if cell.is_veiled() => {
+                let mut looked_at = self.looked_at.borrow_mut();
+                if looked_at.last() != Some(&slot) {
+                    looked_at.push(slot);
+                }
+                Ok(cell)
+            }
+            _ => Err(self.unreadable(slot, namespace)),
+        }
+    }
+
+    /// The cell to write to, of a slot that does not lie in the array.
+    #[cold]
+    #[inline(never)]
+    fn seek_to_write(
+        beyond: Option<&dyn Beyond<T>>,
+        slot: u32,
+        namespace: &Namespace,
+        record: u64,
+    ) -> Option<NonNull<Cell<T>>> {
+        namespace.with(slot, |slot, namespace| match beyond {
+            Some(beyond) if slot != NO_SLOT => Some(beyond.write(slot, namespace, record)),
+            _ => None,
+        })
     }
 
     #[cold]
     #[inline(never)]
-    fn unreadable(&self, slot: u32) -> Error {
-        let Self { name, version: current, .. } = self;
-        let text = match self.cells.get(slot as usize) {
-            Some(cell) if cell.is_bad() && cell.version() == *current => {
-                format!(
-                    "state \"{name}\": the value stored under schema version {current} doesn't decode as {}",
-                    short_name::<T>()
-                )
-            }
-            Some(cell) if cell.is_bad() => {
-                format!(
-                    "state \"{name}\": the value has schema version {}, the operator knows version {current} only",
-                    cell.version()
-                )
-            }
-            _ => format!("state \"{name}\" belongs to a key, and this record has none that this operator knows"),
-        };
-        text.into()
+    fn unreadable(&self, slot: u32, namespace: &Namespace) -> Error {
+        let name = &self.name;
+        match self.cells.get(slot as usize) {
+            Some(cell) if cell.is_bad() => undecodable::<T>(name, self.version, cell.version()),
+            _ if namespace.is_entered(slot) => format!(
+                "state \"{name}\" is used in a namespace, which was not declared: `states.namespaced` of it is missing"
+            )
+            .into(),
+            _ => keyless(name),
+        }
     }
 
     /// Puts `value` there, or nothing, and remembers what was there before the record `record`.
     #[inline(always)]
-    fn set(&mut self, slot: u32, record: u64, value: Option<T>) -> Result<()> {
-        let Some(cell) = self.cells.get_mut(slot as usize) else { return Err(self.unreadable(slot)) };
+    fn set(&mut self, slot: u32, namespace: &Namespace, record: u64, value: Option<T>) -> Result<()> {
+        let cell = match self.cells.get_mut(slot as usize) {
+            Some(cell) => cell,
+            None => match Self::seek_to_write(self.beyond.as_deref(), slot, namespace, record) {
+                // SAFETY: it is there until another entry is asked for, and nobody else has it: whoever looks at a value keeps the context from being used to write.
+                Some(mut cell) => unsafe { cell.as_mut() },
+                None => return Err(self.unreadable(slot, namespace)),
+            },
+        };
         let old = cell.exchange(value);
         if self.dirty.len() == self.dirty.capacity() {
             self.dirty.reserve(1);
@@ -114,18 +196,14 @@ impl<T: Value> Column<T> {
             }
         }
         for Prefetched { slots, values, .. } in delivered {
-            let StoredColumn { data, ends, versions } = values;
-            let strings = Strings::new("prefetched values", data, ends)?;
-            if slots.len() != ends.len() || !(versions.is_empty() || versions.len() == ends.len()) {
-                let (slots, values, versions) = (slots.len(), ends.len(), versions.len());
-                return Err(Fault::InvalidInput(format!(
-                    "state \"{}\": {slots} slots, {values} values, {versions} versions",
-                    self.name
-                )));
+            let values = Stored::new("prefetched values", values, self.version)?;
+            if slots.len() != values.len() {
+                let (name, slots, values) = (&self.name, slots.len(), values.len());
+                return Err(Fault::InvalidInput(format!("state \"{name}\": {slots} slots, {values} values")));
             }
             for (index, &slot) in slots.iter().enumerate() {
-                let version = versions.get(index).copied().unwrap_or(self.version);
-                let new = self.decode(version, strings.get(index));
+                let (version, bytes) = values.get(index);
+                let new = self.decode(version, bytes);
                 match self.cells.get_mut(slot as usize) {
                     Some(cell) => *cell = new,
                     None => {
@@ -137,27 +215,66 @@ impl<T: Value> Column<T> {
                 }
             }
         }
-        if !exact && let Some(slot) = fresh.iter().find(|slot| self.cells[**slot as usize].is_missing()) {
-            return Err(Fault::InvalidInput(format!(
-                "state \"{}\" of the fresh slot {slot} was not delivered",
-                self.name
-            )));
+        if exact { Ok(()) } else { self.check_delivered(fresh) }
+    }
+
+    fn check_delivered(&self, slots: &[u32]) -> Result<(), Fault> {
+        // A slot that nobody told of is found when its record is reached.
+        let missing = |slot: &&u32| self.cells.get(**slot as usize).is_some_and(Cell::is_missing);
+        match slots.iter().find(missing) {
+            Some(slot) => {
+                Err(Fault::InvalidInput(format!("state \"{}\" of the slot {slot} was not delivered", self.name)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Takes in what holds for this call only.
+    fn deliver_for_call(&mut self, slots: &[u32], delivered: &[Prefetched], refresh: Refresh) -> Result<(), Fault> {
+        self.check_delivered(slots)?;
+        for &slot in delivered.iter().flat_map(|one| &one.slots) {
+            self.delivered.push(slot);
+            if refresh == Refresh::OnReadAndWrite {
+                self.cells[slot as usize].set_veiled(true);
+            }
         }
         Ok(())
+    }
+
+    /// What was looked at and not written is written as it is, which begins its time to live anew.
+    fn refresh(&mut self) {
+        for slot in self.looked_at.get_mut().drain(..) {
+            let cell = &mut self.cells[slot as usize];
+            if cell.is_veiled() {
+                cell.set_veiled(false);
+                if !cell.is_dirty() {
+                    cell.set_dirty(true);
+                    self.dirty.push(slot);
+                }
+            }
+        }
+    }
+
+    /// What holds for one call only is forgotten.
+    fn forget(&mut self) {
+        for slot in self.delivered.drain(..) {
+            self.cells[slot as usize] = Cell::missing();
+        }
+        self.old = Cell::missing();
+        self.record = 0;
     }
 
     fn undo(&mut self, slot: u32, record: u64) {
         if self.record == record
             && let Some(cell) = self.cells.get_mut(slot as usize)
         {
+            // If it was not dirty before, it now stands in the dirty list for nothing.
             *cell = std::mem::replace(&mut self.old, Cell::missing());
-            // It stays in the dirty list.
-            cell.set_dirty(true);
             self.record = 0;
         }
     }
 
-    fn flush(&mut self, host: &mut dyn Host) -> Result<(), Fault> {
+    fn flush(&mut self, host: &dyn Host) -> Result<(), Fault> {
         let Self { name, state, version, cells, dirty, out_cells, out_values, .. } = self;
         if dirty.is_empty() {
             return Ok(());
@@ -185,14 +302,11 @@ impl<T: Value> Column<T> {
                 if !versions.is_empty() {
                     versions.push(*version);
                 }
-            } else if cell.is_known() {
+            } else {
                 if versions.is_empty() {
                     versions.resize(written, *version);
                 }
                 versions.push(0);
-            } else {
-                // A record that failed had written over what does not decode: the host still has it.
-                continue;
             }
             // SAFETY: both vectors have room for as many entries as the dirty list has, and each is written once at most.
             unsafe {
@@ -219,29 +333,35 @@ fn are_same(some: &[u32], others: &[u32]) -> bool {
     some.len() == others.len() && some.iter().zip(others).fold(0, |seen, (one, other)| seen | (one ^ other)) == 0
 }
 
-/// What the runner does with a column, whatever its type.
-pub(crate) trait AnyColumn {
-    fn set_version(&self, version: u16);
-    fn resize(&self, slots: usize);
-    fn release(&self, slot: u32);
-    /// Fresh slots hold what was delivered for them, and nothing else.
-    fn deliver(&self, fresh: &[u32], delivered: &[Prefetched]) -> Result<(), Fault>;
-    /// Reads what belongs to these slots, to have it in the cache. The result means nothing.
-    fn touch(&self, slots: &[u32]) -> u32;
-    /// Undoes what `record` wrote to `slot`.
-    fn undo(&self, slot: u32, record: u64);
-    /// Hands all changes over.
-    fn flush(&self, host: &mut dyn Host) -> Result<(), Fault>;
+/// The record has no key, so there is no state.
+#[cold]
+#[inline(never)]
+pub(crate) fn keyless(state: &str) -> Error {
+    format!("state \"{state}\" belongs to a key, and this record has none that this operator knows").into()
 }
 
-impl<T: Value> AnyColumn for Guarded<Column<T>> {
+impl<T: Value> AnyState for Guarded<Column<T>> {
     fn set_version(&self, version: u16) {
-        self.change(|column| column.version = version);
+        self.change(|column| {
+            column.version = version;
+            if let Some(beyond) = &column.beyond {
+                beyond.set_version(version);
+            }
+        });
+    }
+
+    fn set_ttl(&self, refresh: Refresh) {
+        self.change(|column| {
+            column.ttl = Some(refresh);
+            if let Some(beyond) = &column.beyond {
+                beyond.set_ttl(refresh);
+            }
+        });
     }
 
     fn resize(&self, slots: usize) {
         self.change(|column| {
-            if slots > column.cells.len() {
+            if slots > column.cells.len() && column.beyond.is_none() {
                 column.cells.resize_with(slots, Cell::missing);
             }
         });
@@ -251,12 +371,23 @@ impl<T: Value> AnyColumn for Guarded<Column<T>> {
         self.change(|column| {
             if let Some(cell) = column.cells.get_mut(slot as usize) {
                 *cell = Cell::missing();
+            } else if let Some(beyond) = &column.beyond {
+                beyond.release(slot);
             }
         });
     }
 
-    fn deliver(&self, fresh: &[u32], delivered: &[Prefetched]) -> Result<(), Fault> {
-        self.change(|column| column.deliver(fresh, delivered))
+    fn deliver(&self, slots: &[u32], fresh: &[u32], delivered: &[Prefetched]) -> Result<(), Fault> {
+        self.change(|column| {
+            if let Some(beyond) = &column.beyond {
+                return beyond.deliver(slots, fresh, delivered);
+            }
+            column.deliver(fresh, delivered)?;
+            match column.ttl {
+                Some(refresh) => column.deliver_for_call(slots, delivered, refresh),
+                None => Ok(()),
+            }
+        })
     }
 
     fn touch(&self, slots: &[u32]) -> u32 {
@@ -269,11 +400,25 @@ impl<T: Value> AnyColumn for Guarded<Column<T>> {
     }
 
     fn undo(&self, slot: u32, record: u64) {
-        self.change(|column| column.undo(slot, record));
+        self.change(|column| match &column.beyond {
+            Some(beyond) => beyond.undo(slot, record),
+            None => column.undo(slot, record),
+        });
     }
 
-    fn flush(&self, host: &mut dyn Host) -> Result<(), Fault> {
-        self.change(|column| column.flush(host))
+    fn flush(&self, host: &dyn Host) -> Result<(), Fault> {
+        self.change(|column| {
+            if let Some(beyond) = &column.beyond {
+                return beyond.flush(host);
+            }
+            if column.ttl.is_none() {
+                return column.flush(host);
+            }
+            column.refresh();
+            column.flush(host)?;
+            column.forget();
+            Ok(())
+        })
     }
 }
 
@@ -282,11 +427,16 @@ pub(crate) type Shared<T> = Rc<Guarded<Column<T>>>;
 
 /// [`Column::set`].
 #[inline(always)]
-pub(crate) fn set<T: Value>(column: &Guarded<Column<T>>, slot: u32, record: u64, value: Option<T>) -> Result<()> {
+pub(crate) fn set<T: Value, O: Operator>(
+    column: &Guarded<Column<T>>,
+    ctx: &Context<'_, O>,
+    value: Option<T>,
+) -> Result<()> {
+    let (slot, record, namespace) = (ctx.slot, ctx.record, ctx.namespace);
     if std::mem::needs_drop::<T>() {
-        column.change(|column| column.set(slot, record, value))
+        column.change(|column| column.set(slot, namespace, record, value))
     } else {
         // SAFETY: `set` moves values and drops them, and dropping these calls nothing.
-        unsafe { column.change_alone(|column| column.set(slot, record, value)) }
+        unsafe { column.change_alone(|column| column.set(slot, namespace, record, value)) }
     }
 }

@@ -7,6 +7,7 @@ use crate::Result;
 use crate::codec::Decode;
 use crate::host::{Host, Level};
 use crate::metrics::Metrics;
+use crate::namespace::{NAMESPACE_MAX, Namespace};
 use crate::operator::Operator;
 use crate::output::Outputs;
 use crate::time::{EventTime, NONE};
@@ -20,6 +21,7 @@ pub(crate) const NO_SLOT: u32 = u32::MAX;
 /// `'b` is the life of the batch: what is borrowed from it ([`Context::key`]) lives on while results are emitted and state is written.
 pub struct Context<'b, O: Operator> {
     pub(crate) key: &'b [u8],
+    /// The slot of the key; `NO_SLOT` where there is none, and in a namespace.
     pub(crate) slot: u32,
     pub(crate) index: u32,
     /// Counts records over the life of the instance; state remembers by it what to undo.
@@ -30,19 +32,25 @@ pub struct Context<'b, O: Operator> {
     pub(crate) outputs: &'b mut Outputs,
     pub(crate) metrics: &'b mut Metrics,
     pub(crate) task: &'b TaskInfo,
-    pub(crate) host: &'b mut dyn Host,
+    pub(crate) host: &'b dyn Host,
+    pub(crate) namespace: &'b Namespace,
+    /// The record is one of a broadcast input.
+    pub(crate) is_broadcast: bool,
     pub(crate) operator: PhantomData<fn() -> O>,
 }
 
 impl<'b, O: Operator> Context<'b, O> {
     /// The record's key.
+    ///
+    /// # Panics
+    /// When the records of this input have no key (where keys are text or bytes, it is empty then).
     #[inline(always)]
     #[must_use]
     pub fn key(&self) -> O::Key<'b> {
         // SAFETY: the key table hands out as known only keys that it has checked, which for text means UTF-8.
         match unsafe { O::Key::decode_checked(self.key) } {
             Ok(key) => key,
-            Err(error) => undecodable(&error),
+            Err(error) => undecodable(self.key, &error),
         }
     }
 
@@ -63,6 +71,19 @@ impl<'b, O: Operator> Context<'b, O> {
     pub fn emit_at(&mut self, output: O::Output<'_>, time: EventTime) -> Result<()> {
         self.outputs.make_timed(self.times);
         self.outputs.push(&output, self.index, || time.as_millis())
+    }
+
+    /// Enters a namespace: until the end of the record, or until another one is entered, all keyed state is that of the key in this namespace. An empty one leads out again.
+    /// States of single values must be declared [for namespaces](crate::Declaration::namespaced).
+    ///
+    /// # Errors
+    /// When it has more than 1 KiB.
+    pub fn set_namespace(&mut self, namespace: &[u8]) -> Result<()> {
+        if namespace.len() > NAMESPACE_MAX {
+            return Err(format!("a namespace has {} bytes; the limit is {NAMESPACE_MAX}", namespace.len()).into());
+        }
+        self.slot = self.namespace.enter(self.slot, namespace);
+        Ok(())
     }
 
     /// The record's event time, if it has one.
@@ -110,7 +131,10 @@ impl<'b, O: Operator> Context<'b, O> {
 
 #[cold]
 #[inline(never)]
-fn undecodable(error: &crate::Error) -> ! {
+fn undecodable(key: &[u8], error: &crate::Error) -> ! {
+    if key.is_empty() {
+        panic!("the key of a record is asked for that has none: its input has no keys");
+    }
     panic!("a key that was decoded when it came does not decode any more: {error}")
 }
 

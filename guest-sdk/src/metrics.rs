@@ -19,7 +19,7 @@ impl Metrics {
         *entry(&mut self.gauges, name) = Some(value);
     }
 
-    pub(crate) fn flush(&mut self, host: &mut dyn Host) {
+    pub(crate) fn flush(&mut self, host: &dyn Host) {
         for (name, delta) in self.counters.iter_mut().filter(|(_, delta)| *delta > 0) {
             host.count(name, std::mem::take(delta));
         }

@@ -1,17 +1,12 @@
-//! What an author writes: [`Operator`], what it declares and what it is given at its start.
-
-use std::rc::Rc;
+//! What an author writes: [`Operator`], and what it is given at its start.
 
 use serde::de::DeserializeOwned;
 
-use crate::codec::{Decode, Value, short_name};
-use crate::column::{AnyColumn, Column, Shared};
+use crate::codec::{Decode, short_name};
 use crate::config;
 use crate::context::Context;
-use crate::descriptor::{StateDescriptor, StateKind};
-use crate::guarded::Guarded;
+use crate::declaration::Declaration;
 use crate::output::Output;
-use crate::state::{Handle, ReducingState, ValueState};
 use crate::wire::TaskInfo;
 use crate::{Error, Result};
 
@@ -56,9 +51,16 @@ pub trait Operator: Sized + 'static {
     fn name() -> String {
         kebab(short_name::<Self>())
     }
+
+    /// The name of the first input, by which the job file may lead edges to it: "in".
+    #[must_use]
+    fn input_name() -> String {
+        "in".to_owned()
+    }
 }
 
-fn kebab(name: &str) -> String {
+/// A type's name `like-this`.
+pub(crate) fn kebab(name: &str) -> String {
     let mut out = String::new();
     let mut after_lower = false;
     for character in name.chars() {
@@ -69,70 +71,6 @@ fn kebab(name: &str) -> String {
         out.extend(character.to_lowercase().map(|lower| if lower == '_' { '-' } else { lower }));
     }
     out
-}
-
-/// The states of an operator, as they are declared.
-#[derive(Default)]
-pub struct Declaration {
-    pub(crate) descriptors: Vec<StateDescriptor>,
-    pub(crate) columns: Vec<Rc<dyn AnyColumn>>,
-}
-
-impl Declaration {
-    /// A state with one value per key. The state is found again by its name, in a checkpoint as in another version of the operator.
-    ///
-    /// # Panics
-    /// When the name is empty or was declared before.
-    pub fn value<T: Value>(&mut self, name: &str) -> ValueState<T> {
-        ValueState::new(self.add(name, StateKind::Value))
-    }
-
-    /// A state with one value per key that is folded whenever something is added.
-    ///
-    /// # Panics
-    /// When the name is empty or was declared before.
-    ///
-    /// ```
-    /// # use wasmill_sdk::prelude::*;
-    /// # fn declare(states: &mut Declaration) {
-    /// let max: ReducingState<u64> = states.reducing("max", |a, b| a.max(b));
-    /// # }
-    /// ```
-    pub fn reducing<T: Value + Clone>(&mut self, name: &str, fold: fn(T, T) -> T) -> ReducingState<T> {
-        ReducingState::new(self.add(name, StateKind::Reducing), fold)
-    }
-
-    /// [`Operator::on_end`] is called for each key that has an entry in this state.
-    pub fn visit_at_end(&mut self, state: &impl Handle) {
-        self.descriptors[state.index() as usize].on_end = true;
-    }
-
-    /// The version of the state's schema, which is 1 unless it is said here. A type that changes needs a new version.
-    ///
-    /// # Panics
-    /// When `version` is 0.
-    pub fn schema_version(&mut self, state: &impl Handle, version: u16) {
-        assert!(version > 0, "schema versions begin at 1");
-        let index = state.index() as usize;
-        self.descriptors[index].version = version;
-        self.columns[index].set_version(version);
-    }
-
-    fn add<T: Value>(&mut self, name: &str, kind: StateKind) -> (u32, Shared<T>) {
-        assert!(!name.is_empty(), "a state needs a name");
-        assert!(self.descriptors.iter().all(|state| state.name != name), "state \"{name}\" is declared twice");
-        let index = self.descriptors.len() as u32;
-        let column = Rc::new(Guarded::new(Column::new(name, index)));
-        self.columns.push(column.clone());
-        self.descriptors.push(StateDescriptor {
-            name: name.to_owned(),
-            kind,
-            version: 1,
-            schema: T::document(),
-            on_end: false,
-        });
-        (index, column)
-    }
 }
 
 /// What an operator is given at its start.

@@ -260,7 +260,7 @@ impl Outputs {
     }
 
     /// Hands everything over.
-    pub(crate) fn flush(&mut self, host: &mut dyn Host) -> Result<(), Fault> {
+    pub(crate) fn flush(&mut self, host: &dyn Host) -> Result<(), Fault> {
         if self.records == 0 {
             return Ok(());
         }

@@ -6,31 +6,37 @@
 use std::marker::PhantomData;
 use std::rc::Rc;
 
+use crate::any_state::AnyState;
 use crate::bytes::Strings;
 use crate::codec::Decode;
-use crate::column::AnyColumn;
 use crate::context::{Context, NO_SLOT};
+use crate::declaration::Declaration;
 use crate::descriptor::has_key;
 use crate::host::Host;
+use crate::input::{First, InputKind, Inputs, OtherInput};
 use crate::keys::{Key, KeyTable};
 use crate::metrics::Metrics;
-use crate::operator::{Declaration, OpenContext, Operator};
+use crate::namespace::Namespace;
+use crate::operator::{OpenContext, Operator};
 use crate::output::{Output, Outputs};
 use crate::result::message;
 use crate::wire::{Batch, Error, Failure, Keys, TaskInfo};
 use crate::{panics, wire};
 
-/// An operator and all that its instance remembers.
-pub struct Runner<O: Operator> {
+/// An operator and all that its instance remembers. `I` are its inputs besides the first.
+pub struct Runner<O: Operator, I = ()> {
     operator: O,
     memory: Memory,
     dead: bool,
+    inputs: PhantomData<fn() -> I>,
 }
 
-struct Memory {
+/// What an instance remembers.
+pub struct Memory {
     task: TaskInfo,
-    columns: Vec<Rc<dyn AnyColumn>>,
+    states: Vec<Rc<dyn AnyState>>,
     keys: KeyTable,
+    namespace: Namespace,
     outputs: Outputs,
     metrics: Metrics,
     /// Counts records, from 1.
@@ -54,60 +60,41 @@ fn invalid(text: impl Into<String>) -> Error {
     Error::InvalidInput(text.into())
 }
 
-impl<O: Operator> Runner<O> {
+impl<O: Operator, I: Inputs<O>> Runner<O, I> {
     /// Makes and opens an instance.
     ///
     /// # Errors
-    /// What the operator's `open` returns.
-    pub fn open(config: &str, task: TaskInfo) -> Result<Self, Error> {
+    /// What the operator's `open` returns, and when the host does not give it its lists.
+    pub fn open(config: &str, task: TaskInfo, host: &dyn Host) -> Result<Self, Error> {
         let mut declaration = Declaration::default();
         let mut operator = O::declare(&mut declaration);
-        let columns = declaration.columns;
-        if !columns.is_empty() && !has_key::<O::Key<'_>>() {
+        let Declaration { descriptors, states } = declaration;
+        if descriptors.iter().any(|state| state.kind.is_keyed()) && !has_key::<O::Key<'_>>() {
             return Err(Error::State("an operator with keyed state needs a key: its `Key` is ()".to_owned()));
         }
+        states.iter().try_for_each(|state| state.open(host))?;
         operator.open(&OpenContext { config, task: &task }).map_err(|error| Error::Other(message(&error)))?;
         let outputs = Outputs::new(<O::Output<'_> as Output>::KIND, task.batch_records, task.batch_bytes);
-        let memory =
-            Memory { task, columns, keys: KeyTable::default(), outputs, metrics: Metrics::default(), record: 0 };
-        Ok(Self { operator, memory, dead: false })
+        let memory = Memory {
+            task,
+            states,
+            keys: KeyTable::default(),
+            namespace: Namespace::default(),
+            outputs,
+            metrics: Metrics::default(),
+            record: 0,
+        };
+        Ok(Self { operator, memory, dead: false, inputs: PhantomData })
     }
 
     /// Processes the records of one batch.
     ///
     /// # Errors
     /// When the batch contradicts itself, or the host refuses what it is handed.
-    pub fn process(&mut self, batch: &Batch, host: &mut dyn Host) -> Result<Vec<Failure>, Error> {
-        self.alive(|this| {
-            if batch.input != 0 {
-                return Err(invalid(format!("there is no input {}", batch.input)));
-            }
-            let values = Strings::of("values", &batch.values)?;
-            let call = Call {
-                slots: &batch.slots,
-                times: &batch.timestamps,
-                count: values.len(),
-                fresh: batch.keys.fresh.len(),
-                watermark: batch.watermark,
-                now: batch.now,
-            };
-            call.check(has_key::<O::Key<'_>>())?;
-            this.memory.learn::<O>(&batch.keys)?;
-            let Self { operator, memory, .. } = this;
-            // The whole column is checked at once; where that fails, each record for itself, so that only bad ones fail.
-            let empty = <O::Input<'_> as Decode<'_>>::EMPTY && values.are_empty();
-            let checked = <O::Input<'_> as Decode<'_>>::TEXT && values.is_text();
-            // One call of `process` and not one for each case, so that it is inlined.
-            memory.run(&call, host, |index, ctx| {
-                let bytes = if empty { &[] } else { values.get(index) };
-                let input = if checked {
-                    // SAFETY: where the input is text, the column was checked as a whole, and so this string of it.
-                    unsafe { O::Input::decode_checked(bytes) }?
-                } else {
-                    O::Input::decode(bytes)?
-                };
-                operator.process(input, ctx)
-            })
+    pub fn process(&mut self, batch: &Batch, host: &dyn Host) -> Result<Vec<Failure>, Error> {
+        self.alive(|Self { operator, memory, .. }| match batch.input.checked_sub(1) {
+            None => memory.process::<First<O>>(operator, batch, host),
+            Some(other) => I::process(other, operator, memory, batch, host),
         })
     }
 
@@ -115,13 +102,13 @@ impl<O: Operator> Runner<O> {
     ///
     /// # Errors
     /// As [`Runner::process`].
-    pub fn on_end(&mut self, keys: &Keys, slots: &[u32], now: i64, host: &mut dyn Host) -> Result<Vec<Failure>, Error> {
-        self.alive(|this| {
+    pub fn on_end(&mut self, keys: &Keys, slots: &[u32], now: i64, host: &dyn Host) -> Result<Vec<Failure>, Error> {
+        self.alive(|Self { operator, memory, .. }| {
             let call = Call { slots, times: &[], count: slots.len(), fresh: keys.fresh.len(), watermark: None, now };
-            call.check(has_key::<O::Key<'_>>())?;
-            this.memory.learn::<O>(keys)?;
-            let Self { operator, memory, .. } = this;
-            memory.run(&call, host, |_, ctx| operator.on_end(ctx))
+            let kind = <First<O> as OtherInput>::KIND;
+            call.check(kind)?;
+            memory.learn::<O>(keys, slots)?;
+            memory.run(&call, kind, host, |_, ctx| operator.on_end(ctx))
         })
     }
 
@@ -137,9 +124,9 @@ impl<O: Operator> Runner<O> {
 }
 
 impl Call<'_> {
-    fn check(&self, keyed: bool) -> Result<(), Error> {
+    fn check(&self, kind: InputKind) -> Result<(), Error> {
         let Self { slots, times, count, .. } = self;
-        match (keyed, slots.len()) {
+        match (kind == InputKind::Keyed, slots.len()) {
             (true, slots) if slots != *count => Err(invalid(format!("{count} records have {slots} slots"))),
             (false, slots) if slots != 0 => Err(invalid(format!("the input has no key, and {slots} slots"))),
             _ if !times.is_empty() && times.len() != *count => {
@@ -158,46 +145,88 @@ const TOUCH: usize = 256;
 /// Reads the keys and values of the records to come, all at once, so that the processor waits for memory once and not for each (wasm has no prefetch instruction). Measured
 /// on a sum by a million keys: 95 ns a record without it, 62 with it.
 #[inline(never)]
-fn touch(slots: &[u32], keys: &KeyTable, columns: &[Rc<dyn AnyColumn>]) {
-    let seen = columns.iter().fold(keys.touch(slots), |seen, column| seen ^ column.touch(slots));
+fn touch(slots: &[u32], keys: &KeyTable, states: &[Rc<dyn AnyState>]) {
+    let seen = states.iter().fold(keys.touch(slots), |seen, state| seen ^ state.touch(slots));
     std::hint::black_box(seen);
 }
 
 /// Undoes what a record wrote, and reports it.
 #[cold]
 #[inline(never)]
-fn fail(columns: &[Rc<dyn AnyColumn>], slot: u32, record: u64, index: u32, error: &crate::Error) -> Failure {
-    columns.iter().for_each(|column| column.undo(slot, record));
+fn fail(states: &[Rc<dyn AnyState>], slot: u32, record: u64, index: u32, error: &crate::Error) -> Failure {
+    states.iter().for_each(|state| state.undo(slot, record));
     Failure { index, message: message(error) }
 }
 
 impl Memory {
-    /// Takes in what changed among the slots.
-    fn learn<O: Operator>(&mut self, keys: &Keys) -> Result<(), Error> {
+    /// Processes the records of a batch of the input `A`.
+    #[inline]
+    pub(crate) fn process<A: OtherInput>(
+        &mut self,
+        operator: &mut A::Operator,
+        batch: &Batch,
+        host: &dyn Host,
+    ) -> Result<Vec<Failure>, Error> {
+        const {
+            let has_key = has_key::<<A::Operator as Operator>::Key<'_>>();
+            assert!(
+                has_key || !matches!(A::KIND, InputKind::Keyed),
+                "an input has a key, but the operator's Key is ()"
+            );
+        }
+        let values = Strings::of("values", &batch.values)?;
+        let call = Call {
+            slots: &batch.slots,
+            times: &batch.timestamps,
+            count: values.len(),
+            fresh: batch.keys.fresh.len(),
+            watermark: batch.watermark,
+            now: batch.now,
+        };
+        call.check(A::KIND)?;
+        self.learn::<A::Operator>(&batch.keys, &batch.slots)?;
+        // The whole column is checked at once; where that fails, each record for itself, so that only bad ones fail.
+        let empty = <A::Value<'_> as Decode<'_>>::EMPTY && values.are_empty();
+        let checked = <A::Value<'_> as Decode<'_>>::TEXT && values.is_text();
+        // One call of `process` and not one for each case, so that it is inlined.
+        self.run(&call, A::KIND, host, |index, ctx| {
+            let bytes = if empty { &[] } else { values.get(index) };
+            let value = if checked {
+                // SAFETY: where the value is text, the column was checked as a whole, and so this string of it.
+                unsafe { <A::Value<'_> as Decode<'_>>::decode_checked(bytes) }?
+            } else {
+                <A::Value<'_> as Decode<'_>>::decode(bytes)?
+            };
+            A::process(operator, value, ctx)
+        })
+    }
+
+    /// Takes in what changed among the slots. `slots` are those of the call.
+    fn learn<O: Operator>(&mut self, keys: &Keys, slots: &[u32]) -> Result<(), Error> {
         let Keys { released, fresh, fresh_keys, prefetched } = keys;
         let fresh_keys = Strings::of("fresh keys", fresh_keys)?;
         for &slot in released {
             self.keys.release(slot)?;
-            self.columns.iter().for_each(|column| column.release(slot));
+            self.states.iter().for_each(|state| state.release(slot));
         }
-        if let Some(wrong) = prefetched.iter().find(|one| one.state as usize >= self.columns.len()) {
+        if let Some(wrong) = prefetched.iter().find(|one| one.state as usize >= self.states.len()) {
             return Err(invalid(format!("there is no state {}", wrong.state)));
         }
         self.keys.insert::<O::Key<'_>>(fresh, fresh_keys)?;
-        for (index, column) in self.columns.iter().enumerate() {
-            column.resize(self.keys.len());
+        for (index, state) in self.states.iter().enumerate() {
+            state.resize(self.keys.len());
             let index = index as u32;
             match prefetched.iter().position(|one| one.state == index) {
                 // As a rule there is one entry for each state.
                 Some(first) if prefetched[first + 1..].iter().all(|one| one.state != index) => {
-                    column.deliver(fresh, &prefetched[first..=first])?
+                    state.deliver(slots, fresh, &prefetched[first..=first])?
                 }
                 Some(_) => {
                     let all: Vec<wire::Prefetched> =
                         prefetched.iter().filter(|one| one.state == index).cloned().collect();
-                    column.deliver(fresh, &all)?;
+                    state.deliver(slots, fresh, &all)?;
                 }
-                None => column.deliver(fresh, &[])?,
+                None => state.deliver(slots, fresh, &[])?,
             }
         }
         Ok(())
@@ -208,10 +237,12 @@ impl Memory {
     fn run<'b, O: Operator>(
         &'b mut self,
         call: &Call<'b>,
-        host: &'b mut dyn Host,
+        kind: InputKind,
+        host: &'b dyn Host,
         mut each: impl FnMut(usize, &mut Context<'b, O>) -> crate::Result<()>,
     ) -> Result<Vec<Failure>, Error> {
-        let Self { task, columns, keys, outputs, metrics, record } = self;
+        let Self { task, states, keys, namespace, outputs, metrics, record } = self;
+        namespace.begin();
         outputs.begin(!call.times.is_empty());
         let (times, watermark, now) = (call.times, call.watermark, call.now);
         let keys: &'b KeyTable = keys;
@@ -227,17 +258,19 @@ impl Memory {
             metrics,
             task,
             host,
+            namespace,
+            is_broadcast: kind == InputKind::Broadcast,
             operator: PhantomData,
         };
         let mut failures = Vec::new();
-        let keyed = has_key::<O::Key<'_>>();
+        let keyed = kind == InputKind::Keyed;
         // What came as fresh was just written.
         let touches = keyed && keys.len() >= TOUCH_FROM && 2 * call.fresh < call.count;
         let mut start = 0;
         while start < call.count {
             let stop = call.count.min(start + TOUCH);
             if touches {
-                touch(&call.slots[start..stop], keys, columns);
+                touch(&call.slots[start..stop], keys, states);
             }
             for index in start..stop {
                 ctx.index = index as u32;
@@ -260,7 +293,9 @@ impl Memory {
                     if key_is_good { each(index, &mut ctx) } else { Err("the key's bytes do not decode".into()) };
                 if let Err(error) = result {
                     ctx.outputs.truncate(before);
-                    failures.push(fail(columns, ctx.slot, ctx.record, ctx.index, &error));
+                    // Not the context's, which a namespace hides.
+                    let slot = call.slots.get(index).copied().unwrap_or(NO_SLOT);
+                    failures.push(fail(states, slot, ctx.record, ctx.index, &error));
                 }
                 // Only between records: what was handed over can't be undone.
                 if ctx.outputs.is_full() {
@@ -272,11 +307,13 @@ impl Memory {
         panics::at(panics::NO_RECORD);
         *record = ctx.record;
         ctx.outputs.flush(ctx.host)?;
-        columns.iter().try_for_each(|column| column.flush(ctx.host))?;
+        states.iter().try_for_each(|state| state.flush(ctx.host))?;
         ctx.metrics.flush(ctx.host);
         Ok(failures)
     }
 }
 
+#[cfg(test)]
+mod answers;
 #[cfg(test)]
 mod tests;

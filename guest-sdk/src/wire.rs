@@ -131,6 +131,17 @@ pub struct Cells {
     pub map_keys: BytesColumn,
 }
 
+/// A part of a list or map.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The map key of each entry; empty for lists.
+    pub map_keys: BytesColumn,
+    /// The elements of the list, or the values of the map.
+    pub values: StoredColumn,
+    /// Where the next page begins; none after the last one.
+    pub next: Option<Vec<u8>>,
+}
+
 /// Why a whole call failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {

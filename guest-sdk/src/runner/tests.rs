@@ -1,10 +1,12 @@
 //! What the runner does with columns that contradict themselves, and what it hands over.
 
+use std::cell::RefCell;
+
 use super::*;
-use crate::host::Level;
+use crate::host::{Level, Seldom};
 use crate::state::ValueState;
 use crate::wire::{BytesColumn, Cells, Prefetched, StoredColumn};
-use crate::{Context, Declaration, Result as SdkResult};
+use crate::{Context, Result as SdkResult};
 
 struct Sum(ValueState<u64>);
 
@@ -27,25 +29,28 @@ impl Operator for Sum {
 
 #[derive(Default)]
 struct Recorder {
-    puts: Vec<(Vec<u32>, StoredColumn)>,
-    emits: Vec<(Vec<u32>, usize)>,
+    puts: RefCell<Vec<(Vec<u32>, StoredColumn)>>,
+    emits: RefCell<Vec<(Vec<u32>, usize)>>,
 }
 
 impl Host for Recorder {
-    fn put_many(&mut self, _: u32, cells: &Cells, values: &StoredColumn) -> Result<(), Error> {
-        self.puts.push((cells.slots.clone(), values.clone()));
+    fn put_many(&self, _: u32, cells: &Cells, values: &StoredColumn) -> Result<(), Error> {
+        self.puts.borrow_mut().push((cells.slots.clone(), values.clone()));
         Ok(())
     }
-    fn emit(&mut self, _: u32, src: &[u32], values: &BytesColumn, _: &[i64]) -> Result<(), Error> {
-        self.emits.push((src.to_vec(), values.ends.len()));
+    fn emit(&self, _: u32, src: &[u32], values: &BytesColumn, _: &[i64]) -> Result<(), Error> {
+        self.emits.borrow_mut().push((src.to_vec(), values.ends.len()));
         Ok(())
     }
-    fn emit_keyed(&mut self, _: u32, _: &BytesColumn, _: &BytesColumn, _: &[i64]) -> Result<(), Error> {
+    fn emit_keyed(&self, _: u32, _: &BytesColumn, _: &BytesColumn, _: &[i64]) -> Result<(), Error> {
         Err(Error::Other("not keyed".to_owned()))
     }
-    fn log(&mut self, _: Level, _: &str) {}
-    fn count(&mut self, _: &str, _: u64) {}
-    fn gauge(&mut self, _: &str, _: f64) {}
+    fn log(&self, _: Level, _: &str) {}
+    fn count(&self, _: &str, _: u64) {}
+    fn gauge(&self, _: &str, _: f64) {}
+    fn seldom(&self) -> &dyn Seldom {
+        unreachable!("a value that is delivered needs nothing else")
+    }
 }
 
 fn runner() -> Runner<Sum> {
@@ -59,7 +64,7 @@ fn runner() -> Runner<Sum> {
         batch_records: 2,
         batch_bytes: 1 << 20,
     };
-    Runner::open("{}", task).expect("it has nothing to open")
+    Runner::open("{}", task, &Recorder::default()).expect("it has nothing to open")
 }
 
 fn strings(strings: &[&[u8]]) -> BytesColumn {
@@ -93,27 +98,27 @@ fn batch() -> Batch {
 
 #[test]
 fn outputs_leave_when_the_buffer_is_full_and_state_once_at_the_end() {
-    let (mut runner, mut host) = (runner(), Recorder::default());
-    assert_eq!(runner.process(&batch(), &mut host), Ok(vec![]));
-    assert_eq!(host.emits, [(vec![0, 1], 2), (vec![2], 1)]);
+    let (mut runner, host) = (runner(), Recorder::default());
+    assert_eq!(runner.process(&batch(), &host), Ok(vec![]));
+    assert_eq!(*host.emits.borrow(), [(vec![0, 1], 2), (vec![2], 1)]);
     let data = [4_u64.to_le_bytes(), 7_u64.to_le_bytes()].concat();
-    assert_eq!(host.puts, [(vec![0, 1], StoredColumn { data, ends: vec![8, 16], versions: vec![] })]);
+    assert_eq!(*host.puts.borrow(), [(vec![0, 1], StoredColumn { data, ends: vec![8, 16], versions: vec![] })]);
 }
 
 #[test]
 fn a_failed_record_leaves_nothing_but_its_failure() {
-    let (mut runner, mut host) = (runner(), Recorder::default());
+    let (mut runner, host) = (runner(), Recorder::default());
     let mut batch = batch();
     batch.values = strings(&[&1_u64.to_le_bytes(), &13_u64.to_le_bytes(), &13_u64.to_le_bytes()]);
-    let failures = runner.process(&batch, &mut host).expect("the batch goes on");
+    let failures = runner.process(&batch, &host).expect("the batch goes on");
     assert_eq!(
         failures.iter().map(|one| (one.index, one.message.as_str())).collect::<Vec<_>>(),
         [(1, "unlucky"), (2, "unlucky")]
     );
-    assert_eq!(host.emits, [(vec![0], 1)]);
-    // The undone slot is handed over as it was.
-    let data = [1_u64.to_le_bytes(), 5_u64.to_le_bytes()].concat();
-    assert_eq!(host.puts, [(vec![0, 1], StoredColumn { data, ends: vec![8, 16], versions: vec![] })]);
+    assert_eq!(*host.emits.borrow(), [(vec![0], 1)]);
+    // What was undone is not handed over.
+    let data = 1_u64.to_le_bytes().to_vec();
+    assert_eq!(*host.puts.borrow(), [(vec![0], StoredColumn { data, ends: vec![8], versions: vec![] })]);
 }
 
 #[test]
@@ -137,20 +142,20 @@ fn contradictory_columns_end_the_call_and_the_instance() {
         ("a version too few", |batch| batch.keys.prefetched[0].values.versions = vec![1]),
     ];
     for (what, change) in changes {
-        let (mut runner, mut host) = (runner(), Recorder::default());
+        let (mut runner, host) = (runner(), Recorder::default());
         let mut wrong = batch();
         change(&mut wrong);
-        let result = runner.process(&wrong, &mut host);
+        let result = runner.process(&wrong, &host);
         assert!(matches!(result, Err(Error::InvalidInput(_))), "{what}: {result:?}");
-        assert!(host.puts.is_empty(), "{what}");
-        assert!(runner.process(&batch(), &mut host).is_err(), "{what}: the instance is dead");
+        assert!(host.puts.borrow().is_empty(), "{what}");
+        assert!(runner.process(&batch(), &host).is_err(), "{what}: the instance is dead");
     }
 }
 
 #[test]
 fn a_slot_gets_another_key_with_another_state() {
-    let (mut runner, mut host) = (runner(), Recorder::default());
-    assert_eq!(runner.process(&batch(), &mut host), Ok(vec![]));
+    let (mut runner, host) = (runner(), Recorder::default());
+    assert_eq!(runner.process(&batch(), &host), Ok(vec![]));
     let mut second = batch();
     second.keys.released = vec![0];
     second.slots = vec![1, 0, 0];
@@ -158,10 +163,10 @@ fn a_slot_gets_another_key_with_another_state() {
     second.keys.fresh_keys = strings(&["a key that does not lie in the array".as_bytes()]);
     let values = StoredColumn { data: 100_u64.to_le_bytes().to_vec(), ends: vec![8], versions: vec![] };
     second.keys.prefetched = vec![Prefetched { state: 0, slots: vec![0], values }];
-    host = Recorder::default();
-    assert_eq!(runner.process(&second, &mut host), Ok(vec![]));
+    let host = Recorder::default();
+    assert_eq!(runner.process(&second, &host), Ok(vec![]));
     let data = [8_u64.to_le_bytes(), 105_u64.to_le_bytes()].concat();
-    assert_eq!(host.puts, [(vec![1, 0], StoredColumn { data, ends: vec![8, 16], versions: vec![] })]);
+    assert_eq!(*host.puts.borrow(), [(vec![1, 0], StoredColumn { data, ends: vec![8, 16], versions: vec![] })]);
 }
 
 #[test]
@@ -178,11 +183,12 @@ fn only_records_with_bad_text_fail() {
             ctx.emit(input)
         }
     }
-    let mut runner = Runner::<Echo>::open("{}", runner().memory.task).expect("it has nothing to open");
-    let mut host = Recorder::default();
+    let mut runner =
+        Runner::<Echo>::open("{}", runner().memory.task, &Recorder::default()).expect("it has nothing to open");
+    let host = Recorder::default();
     let batch = Batch { values: strings(&[b"good", b"b\xFFd", "größe".as_bytes()]), ..Batch::default() };
-    let failures = runner.process(&batch, &mut host).expect("the batch goes on");
+    let failures = runner.process(&batch, &host).expect("the batch goes on");
     assert_eq!(failures.len(), 1);
     assert_eq!(failures[0].index, 1);
-    assert_eq!(host.emits, [(vec![0, 2], 2)]);
+    assert_eq!(*host.emits.borrow(), [(vec![0, 2], 2)]);
 }

@@ -1,23 +1,35 @@
-//! The harness's host: state as bytes by key, a table of slots, outputs as they are handed over. It checks what a host checks.
+//! The harness's host: state as bytes, a table of slots, outputs as they are handed over.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
-use crate::bytes::Strings;
-use crate::descriptor::{Descriptor, StateDescriptor};
-use crate::host::{Host, Level};
+use crate::descriptor::Descriptor;
 use crate::output::Keying;
-use crate::time::{EventTime, NONE};
-use crate::wire::{BytesColumn, Cells, Error, Keys, Prefetched, StoredColumn};
+use crate::wire::{Keys, Prefetched, StoredColumn};
 
+use super::table::Table;
 use super::{Emitted, LogLine};
 
-/// Schema version and bytes.
-type Stored = (u16, Vec<u8>);
+/// What the instance is doing: it decides what it may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Open,
+    Idle,
+    /// Works on records of an input that is no broadcast one, or on keys at the end.
+    Call,
+    /// Works on records of a broadcast input.
+    Broadcast,
+}
+
+impl Phase {
+    pub(super) const CALLS: [Self; 2] = [Self::Call, Self::Broadcast];
+}
 
 pub(super) struct TestHost {
-    states: Vec<StateDescriptor>,
-    stored: Vec<BTreeMap<Vec<u8>, Stored>>,
-    keying: Keying,
+    pub(super) tables: Vec<Table>,
+    pub(super) keying: Keying,
+    pub(super) phase: Phase,
+    /// Processing time.
+    pub(super) now: i64,
     slots: HashMap<Vec<u8>, u32>,
     /// The key of each slot, if it has one.
     keys: Vec<Option<Vec<u8>>>,
@@ -25,8 +37,8 @@ pub(super) struct TestHost {
     order: VecDeque<u32>,
     free: Vec<u32>,
     /// The records of the current call.
-    current_slots: Vec<u32>,
-    current_times: Vec<i64>,
+    pub(super) current_slots: Vec<u32>,
+    pub(super) current_times: Vec<i64>,
     pub(super) emitted: Vec<Emitted>,
     pub(super) logs: Vec<LogLine>,
     pub(super) counters: HashMap<String, u64>,
@@ -37,9 +49,10 @@ pub(super) struct TestHost {
 impl TestHost {
     pub(super) fn new(descriptor: &Descriptor) -> Self {
         Self {
-            states: descriptor.states.clone(),
-            stored: vec![BTreeMap::new(); descriptor.states.len()],
+            tables: descriptor.states.iter().cloned().map(Table::new).collect(),
             keying: descriptor.keying.clone(),
+            phase: Phase::Open,
+            now: 0,
             slots: HashMap::new(),
             keys: Vec::new(),
             order: VecDeque::new(),
@@ -62,8 +75,8 @@ impl TestHost {
         self.free.clear();
     }
 
-    pub(super) fn begin(&mut self, slots: Vec<u32>, times: Vec<i64>) {
-        (self.current_slots, self.current_times) = (slots, times);
+    pub(super) fn begin(&mut self, phase: Phase, slots: Vec<u32>, times: Vec<i64>) {
+        (self.phase, self.current_slots, self.current_times) = (phase, slots, times);
     }
 
     /// How many of these records have no more than `slots_max` distinct keys.
@@ -100,8 +113,11 @@ impl TestHost {
             }
         }
         self.order = kept;
-        let slots = keys.map(|key| self.slot(key, &mut told)).collect();
-        told.prefetched = (0..self.states.len()).map(|state| self.prefetch(state, &told.fresh)).collect();
+        let slots: Vec<u32> = keys.map(|key| self.slot(key, &mut told)).collect();
+        let mut all: Vec<u32> = slots.clone();
+        all.sort_unstable();
+        all.dedup();
+        told.prefetched = (0..self.tables.len()).filter_map(|state| self.prefetch(state, &told.fresh, &all)).collect();
         (slots, told)
     }
 
@@ -122,127 +138,40 @@ impl TestHost {
         slot
     }
 
-    fn prefetch(&self, state: usize, fresh: &[u32]) -> Prefetched {
+    /// What a state asks to be told of fresh slots, or of all slots of a call.
+    fn prefetch(&self, state: usize, fresh: &[u32], all: &[u32]) -> Option<Prefetched> {
+        let table = &self.tables[state];
+        let slots = if table.descriptor.ttl.is_some() { all } else { fresh };
+        if !table.descriptor.prefetch || slots.is_empty() {
+            return None;
+        }
         let mut values = StoredColumn::default();
-        for &slot in fresh {
-            let stored = self.key(slot).and_then(|key| self.stored[state].get(key));
-            values.versions.push(stored.map_or(0, |(version, _)| *version));
-            values.data.extend(stored.map_or(&[][..], |(_, bytes)| bytes));
+        for &slot in slots {
+            let place = (self.key(slot).cloned().unwrap_or_default(), Vec::new(), Vec::new());
+            let (version, bytes) = table.get(&place, self.now).unwrap_or_default();
+            values.versions.push(version);
+            values.data.extend(bytes);
             values.ends.push(values.data.len() as u32);
         }
-        if values.versions.iter().all(|version| *version == self.states[state].version) {
+        if values.versions.iter().all(|version| *version == table.descriptor.version) {
             values.versions.clear();
         }
-        Prefetched { state: state as u32, slots: fresh.to_vec(), values }
+        Some(Prefetched { state: state as u32, slots: slots.to_vec(), values })
     }
 
-    fn key(&self, slot: u32) -> Option<&Vec<u8>> {
+    pub(super) fn key(&self, slot: u32) -> Option<&Vec<u8>> {
         self.keys.get(slot as usize)?.as_ref()
     }
 
-    pub(super) fn stored(&self, state: usize, key: &[u8]) -> Option<(u16, &[u8])> {
-        self.stored[state].get(key).map(|(version, bytes)| (*version, bytes.as_slice()))
-    }
-
-    pub(super) fn put_stored(&mut self, state: usize, key: Vec<u8>, version: u16, bytes: &[u8]) {
-        self.stored[state].insert(key, (version, bytes.to_vec()));
-    }
-
+    /// How many keys have an entry in a state.
     pub(super) fn state_len(&self, state: usize) -> usize {
-        self.stored[state].len()
+        self.tables[state].keys(self.now).collect::<BTreeSet<_>>().len()
     }
 
     /// Keys with an entry in a state that wants to be visited.
     pub(super) fn keys_to_visit(&self) -> Vec<Vec<u8>> {
-        let states = self.states.iter().zip(&self.stored).filter(|(state, _)| state.on_end);
-        let keys: std::collections::BTreeSet<_> = states.flat_map(|(_, stored)| stored.keys().cloned()).collect();
-        keys.into_iter().collect()
-    }
-}
-
-fn invalid<T>(text: String) -> Result<T, Error> {
-    Err(Error::InvalidInput(text))
-}
-
-impl Host for TestHost {
-    fn put_many(&mut self, state: u32, cells: &Cells, values: &StoredColumn) -> Result<(), Error> {
-        self.calls += 1;
-        let StoredColumn { data, ends, versions } = values;
-        let strings = Strings::new("stored values", data, ends)?;
-        if cells.slots.len() != strings.len() || !(versions.is_empty() || versions.len() == strings.len()) {
-            return invalid(format!(
-                "{} cells, {} values, {} versions",
-                cells.slots.len(),
-                strings.len(),
-                versions.len()
-            ));
-        }
-        for (index, &slot) in cells.slots.iter().enumerate() {
-            let Some(key) = self.key(slot).cloned() else { return invalid(format!("slot {slot} has no key")) };
-            let Some(stored) = self.stored.get_mut(state as usize) else {
-                return invalid(format!("there is no state {state}"));
-            };
-            match versions.get(index).copied().unwrap_or(self.states[state as usize].version) {
-                0 => drop(stored.remove(&key)),
-                version => drop(stored.insert(key, (version, strings.get(index).to_vec()))),
-            }
-        }
-        Ok(())
-    }
-
-    fn emit(&mut self, _: u32, src: &[u32], values: &BytesColumn, timestamps: &[i64]) -> Result<(), Error> {
-        self.calls += 1;
-        let strings = Strings::of("emitted values", values)?;
-        let count = strings.len();
-        if (self.keying == Keying::Keep || !src.is_empty()) && src.len() != count
-            || !(timestamps.is_empty() || timestamps.len() == count)
-        {
-            return invalid(format!("{count} values, {} sources, {} timestamps", src.len(), timestamps.len()));
-        }
-        for index in 0..count {
-            let source = src.get(index).map(|record| *record as usize);
-            let key = match (&self.keying, source) {
-                (Keying::Keep, Some(record)) => {
-                    self.current_slots.get(record).and_then(|slot| self.key(*slot)).cloned()
-                }
-                _ => None,
-            };
-            let inherited = source.and_then(|record| self.current_times.get(record)).copied().unwrap_or(NONE);
-            let time = EventTime::from_column(timestamps.get(index).copied().unwrap_or(inherited));
-            self.emitted.push(Emitted { key, value: strings.get(index).to_vec(), time });
-        }
-        Ok(())
-    }
-
-    fn emit_keyed(
-        &mut self,
-        _: u32,
-        keys: &BytesColumn,
-        values: &BytesColumn,
-        timestamps: &[i64],
-    ) -> Result<(), Error> {
-        self.calls += 1;
-        let (keys, values) = (Strings::of("emitted keys", keys)?, Strings::of("emitted values", values)?);
-        if keys.len() != values.len() || !(timestamps.is_empty() || timestamps.len() == keys.len()) {
-            return invalid(format!("{} keys, {} values, {} timestamps", keys.len(), values.len(), timestamps.len()));
-        }
-        self.emitted.extend((0..keys.len()).map(|index| Emitted {
-            key: Some(keys.get(index).to_vec()),
-            value: values.get(index).to_vec(),
-            time: timestamps.get(index).copied().and_then(EventTime::from_column),
-        }));
-        Ok(())
-    }
-
-    fn log(&mut self, level: Level, message: &str) {
-        self.logs.push(LogLine { level, message: message.to_owned() });
-    }
-
-    fn count(&mut self, name: &str, delta: u64) {
-        *self.counters.entry(name.to_owned()).or_default() += delta;
-    }
-
-    fn gauge(&mut self, name: &str, value: f64) {
-        self.gauges.insert(name.to_owned(), value);
+        let tables = self.tables.iter().filter(|table| table.descriptor.on_end);
+        let keys: BTreeSet<_> = tables.flat_map(|table| table.keys(self.now)).collect();
+        keys.into_iter().cloned().collect()
     }
 }

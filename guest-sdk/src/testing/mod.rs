@@ -35,14 +35,20 @@
 //! ```
 
 mod host;
+mod imports;
+mod inspect;
 mod render;
 mod setup;
+mod table;
+
+use std::cell::RefCell;
 
 use serde_json::Value as JsonValue;
 
 use crate::codec::{Decode, Encode};
 use crate::descriptor::Descriptor;
 use crate::host::Level;
+use crate::input::{Inputs, OtherInput};
 use crate::operator::Operator;
 use crate::output::Keying;
 use crate::runner::Runner;
@@ -50,7 +56,7 @@ use crate::schema::Schema;
 use crate::time::{EventTime, NONE};
 use crate::wire::{Batch, BytesColumn};
 
-use self::host::TestHost;
+use self::host::{Phase, TestHost};
 pub use self::setup::Setup;
 
 /// A result, as bytes.
@@ -82,11 +88,49 @@ pub struct LogLine {
     pub message: String,
 }
 
-/// Runs the operator `O`. Records are gathered into batches; a batch runs when it is full, or when something is asked for.
-pub struct Harness<O: Operator> {
+/// Runs the operator `O`, whose [inputs besides the first](OtherInput) are `I`. Records are gathered into batches of one input; a batch runs when it is full, when a
+/// record of another input comes, or when something is asked for.
+///
+/// It is one task. Several tasks are several harnesses ([`Setup::task`]): what is broadcast is sent to all of them.
+///
+/// ```
+/// # use wasmill_sdk::prelude::*;
+/// # use wasmill_sdk::testing::{Harness, Setup};
+/// # struct Greeter { words: BroadcastState<u32, String> }
+/// # impl Operator for Greeter {
+/// #     type Key<'a> = &'a str;
+/// #     type Input<'a> = ();
+/// #     type Output<'a> = String;
+/// #     fn declare(states: &mut Declaration) -> Self { Self { words: states.broadcast("words") } }
+/// #     fn process(&mut self, _: (), ctx: &mut Context<Self>) -> Result<()> {
+/// #         let words = self.words.entries(ctx)?;
+/// #         for (_, word) in &words { ctx.emit(format!("{word} {}", ctx.key()))?; }
+/// #         Ok(())
+/// #     }
+/// # }
+/// # struct Words;
+/// # impl OtherInput for Words {
+/// #     type Operator = Greeter;
+/// #     type Value<'a> = (u32, String);
+/// #     const KIND: InputKind = InputKind::Broadcast;
+/// #     fn process(greeter: &mut Greeter, (at, word): (u32, String), ctx: &mut Context<Greeter>) -> Result<()> {
+/// #         greeter.words.insert(ctx, at, word)
+/// #     }
+/// # }
+/// let mut tasks = [0, 1].map(|task| Harness::<Greeter, (Words,)>::with(Setup::default().task(task, 2)));
+/// for task in &mut tasks {
+///     task.send_to::<Words>((), (1_u32, "hello"));
+/// }
+/// tasks[0].send("Ada", ());
+/// tasks[1].send("Bob", ());
+/// assert_eq!(tasks[0].take_outputs::<String>(), ["hello Ada"]);
+/// assert_eq!(tasks[1].take_outputs::<String>(), ["hello Bob"]);
+/// assert_eq!(tasks[0].broadcast::<u32, String>("words"), tasks[1].broadcast::<u32, String>("words"));
+/// ```
+pub struct Harness<O: Operator, I: Inputs<O> = ()> {
     descriptor: Descriptor,
-    runner: Runner<O>,
-    host: TestHost,
+    runner: Runner<O, I>,
+    host: RefCell<TestHost>,
     setup: Setup,
     pending: Vec<Record>,
     /// Records that have been processed.
@@ -95,18 +139,20 @@ pub struct Harness<O: Operator> {
 }
 
 struct Record {
+    /// Number of the input.
+    input: usize,
     key: Vec<u8>,
     value: Vec<u8>,
     time: i64,
 }
 
-impl<O: Operator> Default for Harness<O> {
+impl<O: Operator, I: Inputs<O>> Default for Harness<O, I> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<O: Operator> Harness<O> {
+impl<O: Operator, I: Inputs<O>> Harness<O, I> {
     /// Opens the operator with an empty configuration.
     ///
     /// # Panics
@@ -133,10 +179,10 @@ impl<O: Operator> Harness<O> {
     /// # Errors
     /// The text of the error that the operator's `open` returned.
     pub fn open(setup: Setup) -> Result<Self, String> {
-        let descriptor = Descriptor::of::<O>("0.0.0");
-        let runner =
-            Runner::open(&setup.config.to_string(), setup.task(&descriptor.name)).map_err(|error| error.to_string())?;
-        let host = TestHost::new(&descriptor);
+        let descriptor = Descriptor::of::<O, I>("0.0.0");
+        let host = RefCell::new(TestHost::new(&descriptor));
+        let task = setup.task_info(&descriptor.name);
+        let runner = Runner::open(&setup.config.to_string(), task, &host).map_err(|error| error.to_string())?;
         Ok(Self { descriptor, runner, host, setup, pending: Vec::new(), done: 0, failures: Vec::new() })
     }
 
@@ -146,10 +192,11 @@ impl<O: Operator> Harness<O> {
     /// When the operator's `open` returns an error.
     pub fn reopen(&mut self) {
         self.run();
-        let task = self.setup.task(&self.descriptor.name);
-        self.runner =
-            Runner::open(&self.setup.config.to_string(), task).unwrap_or_else(|error| panic!("open failed: {error}"));
-        self.host.forget_slots();
+        self.host.get_mut().phase = Phase::Open;
+        let task = self.setup.task_info(&self.descriptor.name);
+        self.runner = Runner::open(&self.setup.config.to_string(), task, &self.host)
+            .unwrap_or_else(|error| panic!("open failed: {error}"));
+        self.host.get_mut().forget_slots();
     }
 
     /// What the operator says it is.
@@ -163,7 +210,7 @@ impl<O: Operator> Harness<O> {
     /// # Panics
     /// When key or value are not of the operator's types, or the batch fails.
     pub fn send<K: Encode, V: Encode>(&mut self, key: K, value: V) {
-        self.send_record(&key, &value, NONE);
+        self.send_typed(0, &key, &value, None);
     }
 
     /// Sends a record with an event time.
@@ -171,13 +218,41 @@ impl<O: Operator> Harness<O> {
     /// # Panics
     /// As [`Harness::send`].
     pub fn send_at<K: Encode, V: Encode>(&mut self, key: K, value: V, time: EventTime) {
-        self.send_record(&key, &value, time.as_millis());
+        self.send_typed(0, &key, &value, Some(time));
     }
 
-    fn send_record<K: Encode, V: Encode>(&mut self, key: &K, value: &V, time: i64) {
-        assert_eq!(K::document(), <O::Key<'_>>::document(), "the type of the key is not the operator's");
-        assert_eq!(V::document(), <O::Input<'_>>::document(), "the type of the value is not the operator's");
-        self.send_bytes(&encoded(key), &encoded(value), (time != NONE).then_some(EventTime::from_millis(time)));
+    /// Sends a record without event time to another input. An input without keys gets `()` for one.
+    ///
+    /// # Panics
+    /// When key or value are not of the input's types, when the operator has no such input, or the batch fails.
+    pub fn send_to<A: OtherInput<Operator = O>>(&mut self, key: impl Encode, value: impl Encode) {
+        let input = self.input::<A>();
+        self.send_typed(input, &key, &value, None);
+    }
+
+    /// Sends a record with an event time to another input.
+    ///
+    /// # Panics
+    /// As [`Harness::send_to`].
+    pub fn send_to_at<A: OtherInput<Operator = O>>(&mut self, key: impl Encode, value: impl Encode, time: EventTime) {
+        let input = self.input::<A>();
+        self.send_typed(input, &key, &value, Some(time));
+    }
+
+    fn input<A: OtherInput<Operator = O>>(&self) -> usize {
+        let name = A::name();
+        match self.descriptor.inputs.iter().skip(1).position(|input| input.name == name) {
+            Some(index) => index + 1,
+            None => panic!("the harness knows no input \"{name}\": name its type in Harness::<…, (…,)>"),
+        }
+    }
+
+    fn send_typed<K: Encode, V: Encode>(&mut self, input: usize, key: &K, value: &V, time: Option<EventTime>) {
+        let expected = &self.descriptor.inputs[input];
+        let key_document = expected.key.clone().unwrap_or_else(<()>::document);
+        assert_eq!(K::document(), key_document, "the type of the key is not the input's");
+        assert_eq!(V::document(), expected.value, "the type of the value is not the input's");
+        self.enqueue(input, encoded(key), encoded(value), time);
     }
 
     /// Sends a record as bytes, which may be wrong on purpose.
@@ -185,11 +260,14 @@ impl<O: Operator> Harness<O> {
     /// # Panics
     /// When the batch fails.
     pub fn send_bytes(&mut self, key: &[u8], value: &[u8], time: Option<EventTime>) {
-        self.pending.push(Record {
-            key: key.to_vec(),
-            value: value.to_vec(),
-            time: time.map_or(NONE, EventTime::as_millis),
-        });
+        self.enqueue(0, key.to_vec(), value.to_vec(), time);
+    }
+
+    fn enqueue(&mut self, input: usize, key: Vec<u8>, value: Vec<u8>, time: Option<EventTime>) {
+        if self.pending.first().is_some_and(|first| first.input != input) {
+            self.run();
+        }
+        self.pending.push(Record { input, key, value, time: time.map_or(NONE, EventTime::as_millis) });
         if self.pending.len() >= self.setup.batch_records {
             self.run();
         }
@@ -204,7 +282,7 @@ impl<O: Operator> Harness<O> {
         while !records.is_empty() {
             // A batch has as many distinct keys as there may be slots.
             let keys = records.iter().map(|record| record.key.as_slice());
-            let count = self.host.fitting(keys, self.setup.slots_max);
+            let count = self.host.get_mut().fitting(keys, self.setup.slots_max);
             let rest = records.split_off(count);
             self.run_batch(&records);
             records = rest;
@@ -212,23 +290,26 @@ impl<O: Operator> Harness<O> {
     }
 
     fn run_batch(&mut self, records: &[Record]) {
-        let keyed = self.descriptor.key.is_some();
-        let (slots, keys) = match keyed {
-            true => self.host.slots(records.iter().map(|record| record.key.as_slice()), self.setup.slots_max),
+        let input = records.first().map_or(0, |record| record.input);
+        let host = self.host.get_mut();
+        host.now = self.setup.now.as_millis();
+        let (slots, keys) = match self.descriptor.inputs[input].key.is_some() {
+            true => host.slots(records.iter().map(|record| record.key.as_slice()), self.setup.slots_max),
             false => Default::default(),
         };
         let timed = records.iter().any(|record| record.time != NONE);
         let batch = Batch {
-            input: 0,
+            input: input as u32,
             keys,
             slots,
             values: column(records.iter().map(|record| record.value.as_slice())),
             timestamps: if timed { records.iter().map(|record| record.time).collect() } else { Vec::new() },
             watermark: self.setup.watermark.map(EventTime::as_millis),
-            now: self.setup.now.as_millis(),
+            now: host.now,
         };
-        self.host.begin(batch.slots.clone(), batch.timestamps.clone());
-        match self.runner.process(&batch, &mut self.host) {
+        let phase = if self.descriptor.inputs[input].broadcast { Phase::Broadcast } else { Phase::Call };
+        host.begin(phase, batch.slots.clone(), batch.timestamps.clone());
+        match self.runner.process(&batch, &self.host) {
             Ok(failures) => self.failures.extend(
                 failures
                     .into_iter()
@@ -236,6 +317,7 @@ impl<O: Operator> Harness<O> {
             ),
             Err(error) => panic!("the batch failed: {error}"),
         }
+        self.host.get_mut().phase = Phase::Idle;
         self.done += records.len() as u64;
     }
 
@@ -243,6 +325,7 @@ impl<O: Operator> Harness<O> {
     pub fn set_now(&mut self, now: EventTime) {
         self.run();
         self.setup.now = now;
+        self.host.get_mut().now = now.as_millis();
     }
 
     /// Sets the watermark for what is sent from now on.
@@ -257,12 +340,14 @@ impl<O: Operator> Harness<O> {
     /// When a call fails.
     pub fn end(&mut self) {
         self.run();
-        let keys = self.host.keys_to_visit();
+        self.host.get_mut().now = self.setup.now.as_millis();
+        let keys = self.host.get_mut().keys_to_visit();
         let batch_keys = self.setup.batch_records.min(self.setup.slots_max);
         for (batch, keys) in keys.chunks(batch_keys).enumerate() {
-            let (slots, told) = self.host.slots(keys.iter().map(Vec::as_slice), self.setup.slots_max);
-            self.host.begin(slots.clone(), Vec::new());
-            match self.runner.on_end(&told, &slots, self.setup.now.as_millis(), &mut self.host) {
+            let host = self.host.get_mut();
+            let (slots, told) = host.slots(keys.iter().map(Vec::as_slice), self.setup.slots_max);
+            host.begin(Phase::Call, slots.clone(), Vec::new());
+            match self.runner.on_end(&told, &slots, self.setup.now.as_millis(), &self.host) {
                 Ok(failures) => {
                     let before = (batch * batch_keys) as u64;
                     self.failures.extend(
@@ -273,13 +358,14 @@ impl<O: Operator> Harness<O> {
                 }
                 Err(error) => panic!("on_end failed: {error}"),
             }
+            self.host.get_mut().phase = Phase::Idle;
         }
     }
 
     /// Takes the results that have come since the last time, as bytes.
     pub fn take_emitted(&mut self) -> Vec<Emitted> {
         self.run();
-        std::mem::take(&mut self.host.emitted)
+        std::mem::take(&mut self.host.get_mut().emitted)
     }
 
     /// Takes the values of the results that have come since the last time.
@@ -297,7 +383,7 @@ impl<O: Operator> Harness<O> {
     /// When `K` and `T` are not what the operator emits.
     pub fn take_keyed_outputs<K: for<'a> Decode<'a>, T: for<'a> Decode<'a>>(&mut self) -> Vec<(K, T)> {
         let key = match &self.descriptor.keying {
-            Keying::Keep => self.descriptor.key.as_ref(),
+            Keying::Keep => self.descriptor.inputs[0].key.as_ref(),
             Keying::Set(schema) => Some(schema),
             Keying::Drop => None,
         };
@@ -318,45 +404,6 @@ impl<O: Operator> Harness<O> {
         self.take_emitted().iter().map(|emitted| render::render(&schema, &emitted.value)).collect()
     }
 
-    /// The value that `key` has in a state.
-    ///
-    /// # Panics
-    /// When there is no such state, or its values are not `T`.
-    pub fn state<T: for<'a> Decode<'a>>(&mut self, name: &str, key: impl Encode) -> Option<T> {
-        self.run();
-        let index = self.state_index(name);
-        assert_eq!(T::document(), self.descriptor.states[index].schema, "state \"{name}\" holds another type");
-        self.host.stored(index, &encoded(&key)).map(|(_, bytes)| decoded(bytes))
-    }
-
-    /// Puts a stored value there as bytes, as a former version of the operator may have left it.
-    ///
-    /// # Panics
-    /// When there is no such state.
-    pub fn put_state_bytes(&mut self, name: &str, key: impl Encode, version: u16, bytes: &[u8]) {
-        self.run();
-        let index = self.state_index(name);
-        self.host.put_stored(index, encoded(&key), version, bytes);
-        self.reopen();
-    }
-
-    /// The number of keys that have an entry in a state.
-    ///
-    /// # Panics
-    /// When there is no such state.
-    pub fn state_len(&mut self, name: &str) -> usize {
-        self.run();
-        let index = self.state_index(name);
-        self.host.state_len(index)
-    }
-
-    fn state_index(&self, name: &str) -> usize {
-        match self.descriptor.states.iter().position(|state| state.name == name) {
-            Some(index) => index,
-            None => panic!("there is no state \"{name}\""),
-        }
-    }
-
     /// Takes the failures of records that have come since the last time.
     pub fn take_failures(&mut self) -> Vec<Failed> {
         self.run();
@@ -366,25 +413,25 @@ impl<O: Operator> Harness<O> {
     /// Takes the log lines that have come since the last time.
     pub fn take_logs(&mut self) -> Vec<LogLine> {
         self.run();
-        std::mem::take(&mut self.host.logs)
+        std::mem::take(&mut self.host.get_mut().logs)
     }
 
     /// What a counter of the operator says.
     pub fn counter(&mut self, name: &str) -> u64 {
         self.run();
-        self.host.counters.get(name).copied().unwrap_or(0)
+        self.host.get_mut().counters.get(name).copied().unwrap_or(0)
     }
 
     /// What a gauge of the operator says, if it was set.
     pub fn gauge(&mut self, name: &str) -> Option<f64> {
         self.run();
-        self.host.gauges.get(name).copied()
+        self.host.get_mut().gauges.get(name).copied()
     }
 
     /// How many calls of the host (state and outputs) there have been: they cost something in wasm.
     pub fn host_calls(&mut self) -> u64 {
         self.run();
-        self.host.calls
+        self.host.get_mut().calls
     }
 }
 

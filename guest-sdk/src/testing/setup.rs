@@ -20,6 +20,8 @@ pub struct Setup {
     pub(super) slots_max: usize,
     pub(super) now: EventTime,
     pub(super) watermark: Option<EventTime>,
+    pub(super) task: u32,
+    pub(super) parallelism: u32,
 }
 
 impl Default for Setup {
@@ -31,6 +33,8 @@ impl Default for Setup {
             slots_max: 1 << 20,
             now: EventTime::from_millis(0),
             watermark: None,
+            task: 0,
+            parallelism: 1,
         }
     }
 }
@@ -80,14 +84,27 @@ impl Setup {
         self
     }
 
-    pub(super) fn task(&self, operator: &str) -> TaskInfo {
+    /// Which task of how many it is; the only one by default. It gets what it is sent: of several tasks each has a harness of its own.
+    ///
+    /// # Panics
+    /// When there is no such task.
+    #[must_use]
+    pub fn task(mut self, task: u32, parallelism: u32) -> Self {
+        assert!(task < parallelism, "there is no task {task} of {parallelism}");
+        (self.task, self.parallelism) = (task, parallelism);
+        self
+    }
+
+    pub(super) fn task_info(&self, operator: &str) -> TaskInfo {
+        // The smallest group of a task, as contiguous ranges have it.
+        let first = |task: u32| (task * 128).div_ceil(self.parallelism);
         TaskInfo {
             job: "test".to_owned(),
             operator: operator.to_owned(),
-            task: 0,
-            parallelism: 1,
+            task: self.task,
+            parallelism: self.parallelism,
             max_parallelism: 128,
-            key_groups: (0, 128),
+            key_groups: (first(self.task), first(self.task + 1)),
             batch_records: self.output_records,
             batch_bytes: 256 << 10,
         }

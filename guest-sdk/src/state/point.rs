@@ -1,6 +1,4 @@
-//! Handles of keyed state: what an operator keeps in its fields and asks for the value of the current key.
-//!
-//! All handles read and write decoded values in an array by slot; nothing is encoded, and the host is not called, before the end of the batch.
+//! States with one value per key: [`ValueState`], [`ReducingState`], and what they share with [`AggregatingState`](super::AggregatingState).
 
 use crate::Result;
 use crate::codec::Value;
@@ -8,11 +6,33 @@ use crate::column::{Shared, set};
 use crate::context::Context;
 use crate::operator::Operator;
 
-/// Names a state in a [`Declaration`](crate::Declaration).
-pub trait Handle {
-    /// The state's number.
-    #[doc(hidden)]
-    fn index(&self) -> u32;
+use super::{Handle, PointHandle};
+
+/// Number and values of a state with one value per key.
+#[doc(hidden)]
+pub struct Point<T> {
+    pub(crate) index: u32,
+    pub(crate) column: Shared<T>,
+}
+
+impl<T: Value> Point<T> {
+    #[inline(always)]
+    pub(crate) fn with<O: Operator, R>(&self, ctx: &Context<'_, O>, look: impl FnOnce(Option<&T>) -> R) -> Result<R> {
+        self.column.read(|column| Ok(look(column.get(ctx.slot, ctx.namespace, ctx.host)?)))
+    }
+
+    #[inline(always)]
+    pub(crate) fn get<O: Operator>(&self, ctx: &Context<'_, O>) -> Result<Option<T>>
+    where
+        T: Clone,
+    {
+        self.column.read(|column| Ok(column.get(ctx.slot, ctx.namespace, ctx.host)?.cloned()))
+    }
+
+    #[inline(always)]
+    pub(crate) fn set<O: Operator>(&self, ctx: &Context<'_, O>, value: Option<T>) -> Result<()> {
+        set(&self.column, ctx, value)
+    }
 }
 
 /// One value per key.
@@ -40,13 +60,12 @@ pub trait Handle {
 /// # assert_eq!(harness.take_outputs::<String>(), ["a", "b"]);
 /// ```
 pub struct ValueState<T> {
-    index: u32,
-    column: Shared<T>,
+    point: Point<T>,
 }
 
 impl<T: Value> ValueState<T> {
-    pub(crate) fn new((index, column): (u32, Shared<T>)) -> Self {
-        Self { index, column }
+    pub(crate) fn new(point: Point<T>) -> Self {
+        Self { point }
     }
 
     /// The value of the current key; `None` when there is none. Large values are cheaper to look at by [`ValueState::with`].
@@ -58,7 +77,7 @@ impl<T: Value> ValueState<T> {
     where
         T: Clone,
     {
-        self.column.read(|column| Ok(column.get(ctx.slot)?.cloned()))
+        self.point.get(ctx)
     }
 
     /// What `look` makes of the value of the current key.
@@ -67,7 +86,7 @@ impl<T: Value> ValueState<T> {
     /// As [`ValueState::get`].
     #[inline(always)]
     pub fn with<O: Operator, R>(&self, ctx: &Context<'_, O>, look: impl FnOnce(Option<&T>) -> R) -> Result<R> {
-        self.column.read(|column| Ok(look(column.get(ctx.slot)?)))
+        self.point.with(ctx, look)
     }
 
     /// Sets the value of the current key.
@@ -76,7 +95,7 @@ impl<T: Value> ValueState<T> {
     /// When the record has no key.
     #[inline(always)]
     pub fn set<O: Operator>(&self, ctx: &mut Context<'_, O>, value: T) -> Result<()> {
-        set(&self.column, ctx.slot, ctx.record, Some(value))
+        self.point.set(ctx, Some(value))
     }
 
     /// Removes the value of the current key; there need not be one.
@@ -85,7 +104,7 @@ impl<T: Value> ValueState<T> {
     /// When the record has no key.
     #[inline(always)]
     pub fn clear<O: Operator>(&self, ctx: &mut Context<'_, O>) -> Result<()> {
-        set(&self.column, ctx.slot, ctx.record, None)
+        self.point.set(ctx, None)
     }
 
     /// Sets the value of the current key to what `change` makes of it. `None` stands for "no value" both ways.
@@ -103,7 +122,7 @@ impl<T: Value> ValueState<T> {
     {
         let old = self.get(ctx)?;
         let new = change(old);
-        set(&self.column, ctx.slot, ctx.record, new)
+        self.point.set(ctx, new)
     }
 }
 
@@ -127,14 +146,13 @@ impl<T: Value> ValueState<T> {
 /// # assert_eq!(harness.take_outputs::<u64>(), [3, 5, 5]);
 /// ```
 pub struct ReducingState<T> {
-    index: u32,
-    column: Shared<T>,
+    point: Point<T>,
     fold: fn(T, T) -> T,
 }
 
 impl<T: Value + Clone> ReducingState<T> {
-    pub(crate) fn new((index, column): (u32, Shared<T>), fold: fn(T, T) -> T) -> Self {
-        Self { index, column, fold }
+    pub(crate) fn new(point: Point<T>, fold: fn(T, T) -> T) -> Self {
+        Self { point, fold }
     }
 
     /// Folds `value` into the value of the current key and returns the result.
@@ -147,7 +165,7 @@ impl<T: Value + Clone> ReducingState<T> {
             Some(old) => (self.fold)(old, value),
             None => value,
         };
-        set(&self.column, ctx.slot, ctx.record, Some(new.clone()))?;
+        self.point.set(ctx, Some(new.clone()))?;
         Ok(new)
     }
 
@@ -157,7 +175,7 @@ impl<T: Value + Clone> ReducingState<T> {
     /// As [`ReducingState::add`].
     #[inline(always)]
     pub fn get<O: Operator>(&self, ctx: &Context<'_, O>) -> Result<Option<T>> {
-        self.column.read(|column| Ok(column.get(ctx.slot)?.cloned()))
+        self.point.get(ctx)
     }
 
     /// Forgets what was added for the current key.
@@ -166,18 +184,25 @@ impl<T: Value + Clone> ReducingState<T> {
     /// When the record has no key.
     #[inline(always)]
     pub fn clear<O: Operator>(&self, ctx: &mut Context<'_, O>) -> Result<()> {
-        set(&self.column, ctx.slot, ctx.record, None)
+        self.point.set(ctx, None)
     }
 }
 
-impl<T> Handle for ValueState<T> {
-    fn index(&self) -> u32 {
-        self.index
-    }
+macro_rules! handles {
+    ($($state:ident),*) => {$(
+        impl<T> Handle for $state<T> {
+            fn index(&self) -> u32 {
+                self.point.index
+            }
+        }
+
+        impl<T: Value> PointHandle for $state<T> {
+            type Stored = T;
+            fn point(&self) -> &Point<T> {
+                &self.point
+            }
+        }
+    )*};
 }
 
-impl<T> Handle for ReducingState<T> {
-    fn index(&self) -> u32 {
-        self.index
-    }
-}
+handles! { ValueState, ReducingState }

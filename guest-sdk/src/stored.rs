@@ -1,0 +1,59 @@
+//! Stored values as the host hands them over, checked, and what is said of those that do not decode.
+
+use crate::bytes::Strings;
+use crate::codec::{Value, short_name};
+use crate::wire::{Error as Fault, StoredColumn};
+use crate::{Error, Result};
+
+/// A column of stored values that does not contradict itself.
+#[derive(Clone, Copy)]
+pub(crate) struct Stored<'a> {
+    strings: Strings<'a>,
+    versions: &'a [u16],
+    current: u16,
+}
+
+impl<'a> Stored<'a> {
+    /// Checks the column of a state whose schema has the version `current`.
+    pub(crate) fn new(what: &str, column: &'a StoredColumn, current: u16) -> Result<Self, Fault> {
+        let StoredColumn { data, ends, versions } = column;
+        let strings = Strings::new(what, data, ends)?;
+        if versions.is_empty() || versions.len() == ends.len() {
+            return Ok(Self { strings, versions, current });
+        }
+        Err(Fault::InvalidInput(format!("{what}: {} values, {} versions", ends.len(), versions.len())))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.strings.len()
+    }
+
+    /// Schema version and bytes of value `index`. Version 0: there is none.
+    #[inline(always)]
+    pub(crate) fn get(&self, index: usize) -> (u16, &'a [u8]) {
+        (self.versions.get(index).copied().unwrap_or(self.current), self.strings.get(index))
+    }
+}
+
+/// The value of these bytes, which are of a version other than 0.
+pub(crate) fn decode<T: Value>(state: &str, current: u16, version: u16, bytes: &[u8]) -> Result<T> {
+    if version == current
+        && let Ok(value) = T::decode(bytes)
+    {
+        return Ok(value);
+    }
+    Err(undecodable::<T>(state, current, version))
+}
+
+/// Why a value of this version can't be read.
+#[cold]
+#[inline(never)]
+pub(crate) fn undecodable<T>(state: &str, current: u16, version: u16) -> Error {
+    let text = if version == current {
+        let name = short_name::<T>();
+        format!("state \"{state}\": the value stored under schema version {current} doesn't decode as {name}")
+    } else {
+        format!("state \"{state}\": the value has schema version {version}, the operator knows version {current} only")
+    };
+    text.into()
+}
