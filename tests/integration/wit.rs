@@ -5,6 +5,7 @@ use std::fs;
 use wasmill::{
     job::Executor,
     operator::{Descriptor, Hooks, InputDescriptor, Keying, OutputDescriptor, Plugin, StateDescriptor, StateKind},
+    state::Ttl,
     stream::{hash_key, key_group, schema::Schema, task_of_key_group},
     wasm::{LoadError, WasmPlugin},
 };
@@ -130,8 +131,7 @@ fn random_numbers_of_a_guest_are_the_same_in_every_run_and_others_in_every_task(
 fn a_plugin_that_imports_what_there_is_not_is_refused_by_name() {
     let bytes = fs::read(component("unsupported")).expect("a component");
     let refusal = load(&bytes).err().expect("it is refused").to_string();
-    let expected = "it asks for keyed-state (map-state, [constructor]map-state, [method]map-state.clear, append-many), which this version does not support; \
-                    it asks for timers (register), which this version does not support";
+    let expected = "it asks for timers (register), which this version does not support";
     assert_eq!(refusal, expected);
 }
 
@@ -175,8 +175,9 @@ fn state(name: &str, kind: StateKind) -> StateDescriptor {
         version: 1,
         schema: Schema::u64(),
         migrates_from: vec![],
-        ttl_ms: None,
-        prefetch: true,
+        map_key: (kind == StateKind::KeyedMap).then(Schema::text),
+        ttl: None,
+        prefetch: kind.is_point(),
         on_end: false,
     }
 }
@@ -238,13 +239,19 @@ fn a_descriptor_that_asks_for_what_there_is_not_is_refused_with_everything_at_on
         |it| it.outputs.extend([output("late"), output("odd")]),
         &["asks for side outputs (late, odd), which this version does not support"],
     );
+    refused(|it| it.states.extend([state("items", StateKind::KeyedMap), state("all", StateKind::KeyedList)]), &[]);
     refused(
-        |it| it.states.push(state("items", StateKind::KeyedMap)),
-        &["asks for keyed map state (items), which this version does not support"],
+        |it| it.states.push(StateDescriptor { prefetch: true, ..state("all", StateKind::KeyedList) }),
+        &["asks for state all to be prefetched, which a keyed list state can't be"],
     );
     refused(
-        |it| it.states[0].ttl_ms = Some(1),
-        &["asks for a time to live (state count), which this version does not support"],
+        |it| it.states.push(StateDescriptor { map_key: None, ..state("items", StateKind::KeyedMap) }),
+        &["declares keyed map state items without a schema of its map keys"],
+    );
+    refused(|it| it.states[0].ttl = Some(Ttl { ms: 1, on_read: false }), &[]);
+    refused(
+        |it| it.states[0].ttl = Some(Ttl { ms: 0, on_read: false }),
+        &["declares state count with a time to live of 0"],
     );
     refused(
         |it| it.hooks = Hooks { on_watermark: true, on_timers: true, snapshot: true },

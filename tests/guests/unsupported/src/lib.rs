@@ -4,9 +4,9 @@ wit_bindgen::generate!({ path: "../../../wit", world: "plugin" });
 
 use exports::wasmill::operator::operator::{Descriptor, Guest, Hooks, InputDescriptor, Keying, OutputDescriptor};
 use wasmill::operator::types::{
-    Batch, BytesColumn, Cells, Error, EventTime, Failure, Keys, TaskInfo, TimerBatch, TimerKind,
+    Batch, BytesColumn, Error, EventTime, Failure, Keys, TaskInfo, TimerBatch, TimerKind,
 };
-use wasmill::operator::{keyed_state, timers};
+use wasmill::operator::timers;
 
 struct Unsupported;
 
@@ -33,9 +33,6 @@ impl Guest for Unsupported {
 
     fn process(batch: Batch) -> Result<Vec<Failure>, Error> {
         timers::register(TimerKind::EventTime, &batch.slots, &nothing(), &batch.timestamps)?;
-        let cells = Cells { slots: batch.slots, namespaces: nothing(), map_keys: nothing() };
-        keyed_state::append_many(0, &cells, &batch.values)?;
-        keyed_state::MapState::new(0).clear(0)?;
         Ok(Vec::new())
     }
 
