@@ -88,7 +88,7 @@ fn what_a_guest_without_the_sdk_does_wrong_is_a_fault_of_its_own() {
         ("wrong-kind", "state 0 is not a reducing state of the descriptor"),
         ("wrong-state", "state 9 is not a value state of the descriptor"),
         ("unknown-slot", "slot 9999999 stands for no key"),
-        ("cells", "cells with a namespace or a map key are not supported by this version"),
+        ("cells", "get-many was given 1 slots, 0 namespaces and 1 map keys for state 0"),
         ("state-in-open", "may be called within process and on-end only"),
         ("exit", "the operator called exit("),
     ] {
@@ -175,7 +175,7 @@ fn state(name: &str, kind: StateKind) -> StateDescriptor {
         version: 1,
         schema: Schema::u64(),
         migrates_from: vec![],
-        map_key: (kind == StateKind::KeyedMap).then(Schema::text),
+        map_key: kind.is_map().then(Schema::text),
         ttl: None,
         prefetch: kind.is_point(),
         on_end: false,

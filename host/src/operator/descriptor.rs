@@ -66,6 +66,11 @@ impl StateKind {
         self.is_point() || matches!(self, Self::KeyedList | Self::KeyedMap)
     }
 
+    /// Its entries have map keys.
+    pub fn is_map(self) -> bool {
+        matches!(self, Self::KeyedMap | Self::Broadcast)
+    }
+
     /// One value per key and namespace.
     pub fn is_point(self) -> bool {
         matches!(self, Self::Value | Self::Reducing | Self::Aggregating)
@@ -168,10 +173,10 @@ impl Descriptor {
         }
         for (index, state) in self.states.iter().enumerate() {
             let name = &state.name;
-            if state.prefetch && !state.kind.is_point() {
+            if state.prefetch && state.kind.is_keyed() && !state.kind.is_point() {
                 refusals.push(format!("asks for state {name} to be prefetched, which a {} state can't be", state.kind));
             }
-            if (state.kind == StateKind::KeyedMap) != state.map_key.is_some() {
+            if state.kind.is_map() != state.map_key.is_some() {
                 let what = if state.map_key.is_some() { "with" } else { "without" };
                 refusals.push(format!("declares {} state {name} {what} a schema of its map keys", state.kind));
             }
