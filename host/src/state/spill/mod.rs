@@ -107,6 +107,8 @@ pub struct SpillCounters {
     pub waited: Duration,
     /// Bytes on the disk after the run that was written last, obsolete files included.
     pub disk_bytes: u64,
+    /// Runs that were not merged with others yet when the last one was written: a look-up asks the filter of each.
+    pub disk_runs: u64,
 }
 
 /// The evicted entries of one task.
@@ -269,7 +271,8 @@ impl Spill {
 
     /// What it has done so far.
     pub fn counters(&self) -> SpillCounters {
-        SpillCounters { disk_bytes: self.store.disk_bytes(), ..self.counters }
+        let (disk_bytes, disk_runs) = self.store.disk();
+        SpillCounters { disk_bytes, disk_runs, ..self.counters }
     }
 
     /// The runs in memory.
