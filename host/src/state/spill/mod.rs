@@ -192,6 +192,15 @@ impl Spill {
         self.seal()
     }
 
+    /// Waits until everything that was pushed is in the database: from then on, until the next push, ranges find it all, [`Access::Point`] or not. Gives the time that this took.
+    ///
+    /// # Errors
+    /// As [`Self::wait`].
+    pub fn settle(&mut self) -> Result<Duration, SpillError> {
+        self.flush()?;
+        self.wait_until(|spill| spill.look_at_outcomes().map(|()| spill.sealed.is_empty()))
+    }
+
     /// Waits until [`Self::may_push`] and gives the time that this took, which is counted as back-pressure.
     ///
     /// # Errors

@@ -145,15 +145,23 @@ impl Store {
             }
             polls += 1;
             if polls % L0_POLLS_PER_KICK == 0 {
-                self.guarded("compacting", |opened| {
-                    opened.keyspace.remove(NOBODYS_KEY)?;
-                    opened.keyspace.rotate_memtable().map(drop)
-                })?;
+                self.ask_for_a_compaction()?;
             }
             self.look_for_poison()?;
             thread::sleep(L0_POLL);
         }
         Ok(())
+    }
+
+    /// What fjall does after each flush of a memtable. One at a time: with four that wait, fjall would sleep until its worker has flushed one, even when that worker is gone.
+    pub(super) fn ask_for_a_compaction(&self) -> Result<(), SpillError> {
+        self.guarded("compacting", |opened| {
+            if opened.keyspace.sealed_memtable_count() > 0 {
+                return Ok(());
+            }
+            opened.keyspace.remove(NOBODYS_KEY)?;
+            opened.keyspace.rotate_memtable().map(drop)
+        })
     }
 
     fn count_level_0(&self) -> Result<usize, SpillError> {
