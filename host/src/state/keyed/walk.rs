@@ -155,7 +155,7 @@ impl KeyedState {
         self.cells.evict_all(|state| ttl_of(states, state).is_some(), &mut self.behind)?;
         self.behind.check()?;
         if let Some(spill) = self.behind.spill() {
-            spill.drain()?;
+            spill.settle()?;
         }
         let asking: Vec<u16> = (0_u16..)
             .zip(&self.states)

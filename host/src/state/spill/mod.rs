@@ -110,6 +110,8 @@ pub struct SpillCounters {
     pub waited: Duration,
     /// Bytes on the disk after the run that was written last, obsolete files included.
     pub disk_bytes: u64,
+    /// Runs that were not merged with others yet when the last one was written: a look-up asks the filter of each.
+    pub disk_runs: u64,
 }
 
 /// The evicted entries of one task.
@@ -193,17 +195,13 @@ impl Spill {
         self.seal()
     }
 
-    /// Hands everything to the helper and waits until it is in the database: ranges then find entries of every kind.
+    /// Waits until everything that was pushed is in the database: from then on, until the next push, ranges find it all, [`Access::Point`] or not. Gives the time that this took.
     ///
     /// # Errors
-    /// As for [`Self::wait`].
-    pub fn drain(&mut self) -> Result<(), SpillError> {
+    /// As [`Self::wait`].
+    pub fn settle(&mut self) -> Result<Duration, SpillError> {
         self.flush()?;
-        self.wait_until(|spill| {
-            spill.look_at_outcomes()?;
-            Ok(spill.sealed.is_empty())
-        })?;
-        Ok(())
+        self.wait_until(|spill| spill.look_at_outcomes().map(|()| spill.sealed.is_empty()))
     }
 
     /// The failure for bytes that are no entry.
@@ -290,7 +288,8 @@ impl Spill {
 
     /// What it has done so far.
     pub fn counters(&self) -> SpillCounters {
-        SpillCounters { disk_bytes: self.store.disk_bytes(), ..self.counters }
+        let (disk_bytes, disk_runs) = self.store.disk();
+        SpillCounters { disk_bytes, disk_runs, ..self.counters }
     }
 
     /// The runs in memory.

@@ -43,7 +43,7 @@ fn key(number: u16) -> Vec<u8> {
     // All lengths, with keys that are prefixes of others, and long common beginnings.
     let mut key = vec![group];
     key.extend(std::iter::repeat_n(0xff, usize::from(number % 3) * 9));
-    key.extend_from_slice(&number.to_be_bytes()[usize::from(number < 256 && number % 5 == 0)..]);
+    key.extend_from_slice(&number.to_be_bytes()[usize::from(number < 256 && number.is_multiple_of(5))..]);
     key
 }
 
@@ -133,12 +133,8 @@ fn check(steps: &[Step], helper: Helper, run_bytes: usize) {
         check_range(opened, &model, &[group], Bound::Unbounded, usize::MAX);
     }
     // And when everything is on the disk.
-    opened.flush().expect("it flushes");
-    while !opened.sealed.is_empty() {
-        let ended = background.ended();
-        opened.may_push().expect("it is well");
-        background.wait(ended, WAIT_SLICE);
-    }
+    opened.settle().expect("the helper works");
+    assert!(opened.sealed.is_empty() && opened.active.is_empty());
     for number in 0..KEYS {
         check_get(opened, &model, &key(number));
     }
@@ -258,6 +254,23 @@ fn the_owner_waits_when_two_runs_are_outstanding_and_that_is_counted() {
     for number in 0..pushed {
         assert_eq!(spill.get(&number.to_be_bytes(), &mut Vec::new()), Ok(Found::Value));
     }
+}
+
+#[test]
+fn asking_for_a_compaction_changes_nothing_that_can_be_read() {
+    let fixture = Fixture::new(Inline::at_once());
+    let mut spill = fixture.spill();
+    let mut model = Model::new();
+    for number in 0..KEYS {
+        spill.push(&key(number), Some(b"value"), Access::Point).expect("it takes it");
+        model.insert(key(number), b"value".to_vec());
+        if number % 20 == 0 {
+            spill.settle().expect("the helper works");
+            spill.store.ask_for_a_compaction().expect("it is well");
+        }
+    }
+    spill.settle().expect("the helper works");
+    check_range(&mut spill, &model, b"", Bound::Unbounded, usize::MAX);
 }
 
 #[test]

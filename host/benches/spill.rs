@@ -1,0 +1,169 @@
+//! Read-modify-writes of keys that no cache holds: fjall alone (a look-up and an insertion for each), and a spill (a look-up, and an eviction to a run that a helper
+//! ingests). Both have the keys on the disk already, the same block cache, and no durability. Run it with `cargo bench -p wasmill --bench spill`; it is in no test.
+
+use std::{path::Path, sync::Arc};
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_main};
+use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, config::CompressionPolicy};
+use wasmill::{
+    background::Threads,
+    state::{Access, Spill, SpillOptions, StoredKey},
+    stream::{hash_key, key_group},
+};
+
+/// Read-modify-writes in an iteration: several runs of a spill, so that the helper's work is in the figure.
+const UPDATES: u64 = 500_000;
+const BLOCK_CACHE_BYTES: usize = 64 << 20;
+
+/// Steele, Lea and Flood 2014, "Fast Splittable Pseudorandom Number Generators".
+struct Rng(u64);
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+}
+
+/// Something that keeps a value per key.
+trait Kept {
+    fn get(&mut self, key: &[u8], out: &mut Vec<u8>);
+    fn put(&mut self, key: &[u8], value: &[u8]);
+}
+
+impl Kept for Keyspace {
+    fn get(&mut self, key: &[u8], out: &mut Vec<u8>) {
+        out.clear();
+        out.extend_from_slice(&Keyspace::get(self, key).expect("it can be read").unwrap_or_default());
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.insert(key, value).expect("it can be written");
+    }
+}
+
+impl Kept for Spill {
+    fn get(&mut self, key: &[u8], out: &mut Vec<u8>) {
+        Spill::get(self, key, out).expect("it can be read");
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.push(key, Some(value), Access::Point).expect("it can be written");
+    }
+}
+
+fn stored_key(number: u64, out: &mut Vec<u8>) {
+    let key = number.to_le_bytes();
+    let group = key_group(hash_key(&key), 128) as u16;
+    StoredKey { key_group: group, state: 1, key: &key, namespace: b"", entry: b"" }.encode(out).expect("it is short");
+}
+
+fn write_all(kept: &mut impl Kept, keys: u64, value_bytes: usize) {
+    let (mut key, value) = (Vec::new(), vec![1; value_bytes]);
+    for number in 0..keys {
+        stored_key(number, &mut key);
+        kept.put(&key, &value);
+    }
+}
+
+fn update(kept: &mut impl Kept, keys: u64, rng: &mut Rng) {
+    let (mut key, mut value) = (Vec::new(), Vec::new());
+    for _ in 0..UPDATES {
+        stored_key(rng.next() % keys, &mut key);
+        kept.get(&key, &mut value);
+        for byte in &mut value {
+            *byte = byte.wrapping_add(1);
+        }
+        kept.put(&key, &value);
+    }
+}
+
+fn fjall_alone(folder: &Path) -> (Database, Keyspace) {
+    let database = Database::builder(folder)
+        .cache_size(BLOCK_CACHE_BYTES as u64)
+        .worker_threads(1)
+        .manual_journal_persist(true)
+        .open()
+        .expect("it opens");
+    let options = || {
+        KeyspaceCreateOptions::default()
+            .manual_journal_persist(true)
+            .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
+    };
+    let keyspace = database.keyspace("state", options).expect("it opens");
+    (database, keyspace)
+}
+
+fn updates(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("read-modify-write");
+    group.throughput(Throughput::Elements(UPDATES)).sample_size(10);
+    for (keys, value_bytes) in [(1_000_000, 8), (1_000_000, 100), (5_000_000, 8)] {
+        let name = format!("{keys} keys, {value_bytes} bytes");
+        {
+            let folder = tempfile::tempdir().expect("a folder");
+            let (_database, mut keyspace) = fjall_alone(folder.path());
+            write_all(&mut keyspace, keys, value_bytes);
+            let mut rng = Rng(1);
+            group.bench_function(BenchmarkId::new("fjall", &name), |bencher| {
+                bencher.iter(|| update(&mut keyspace, keys, &mut rng));
+            });
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = SpillOptions { block_cache_bytes: BLOCK_CACHE_BYTES, ..SpillOptions::default() };
+        let mut spill = Spill::open(folder.path(), options, Arc::new(Threads::new("bench"))).expect("it opens");
+        write_all(&mut spill, keys, value_bytes);
+        let mut rng = Rng(1);
+        group.bench_function(BenchmarkId::new("spill", &name), |bencher| {
+            bencher.iter(|| update(&mut spill, keys, &mut rng));
+        });
+    }
+    group.finish();
+}
+
+/// Pages of a map, from all places where its entries may lie.
+fn pages(criterion: &mut Criterion) {
+    const MAP_KEYS: u64 = 100;
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = SpillOptions { block_cache_bytes: BLOCK_CACHE_BYTES, ..SpillOptions::default() };
+    let mut spill = Spill::open(folder.path(), options, Arc::new(Threads::new("bench"))).expect("it opens");
+    let maps = 20_000;
+    let entry = |map: u64, number: u64, out: &mut Vec<u8>| {
+        let (key, number) = (map.to_le_bytes(), number.to_be_bytes());
+        StoredKey { key_group: 1, state: 2, key: &key, namespace: b"", entry: &number }.encode(out).expect("short");
+    };
+    let mut key = Vec::new();
+    let mut rng = Rng(1);
+    for _ in 0..2 * maps * MAP_KEYS {
+        entry(rng.next() % maps, rng.next() % MAP_KEYS, &mut key);
+        spill.push(&key, Some(b"a value of twenty by"), Access::Ordered).expect("it takes it");
+    }
+    let mut group = criterion.benchmark_group("page of a map");
+    for entries in [1_u64, 10, 100] {
+        group.throughput(Throughput::Elements(entries));
+        group.bench_function(BenchmarkId::from_parameter(entries), |bencher| {
+            let mut prefix = Vec::new();
+            bencher.iter(|| {
+                let map = (rng.next() % maps).to_le_bytes();
+                wasmill::state::namespace_prefix(1, 2, &map, b"", &mut prefix).expect("it is short");
+                let mut range = spill.range(&prefix, std::ops::Bound::Unbounded).expect("it can be read");
+                let mut bytes = 0;
+                for _ in 0..entries {
+                    let Some((key, value)) = range.next().expect("it can be read") else { break };
+                    bytes += key.len() + value.len();
+                }
+                bytes
+            });
+        });
+    }
+    group.finish();
+}
+
+fn all() {
+    let mut criterion = Criterion::default().configure_from_args();
+    updates(&mut criterion);
+    pages(&mut criterion);
+}
+
+criterion_main!(all);
