@@ -121,7 +121,8 @@ impl<T: Value> Column<T> {
     #[cold]
     #[inline(never)]
     fn seek_to_write(
-        beyond: Option<&dyn Beyond<T>>,
+        // Not `Option<&dyn …>`, which would be made on the record path.
+        beyond: &Option<Rc<dyn Beyond<T>>>,
         slot: u32,
         namespace: &Namespace,
         record: u64,
@@ -151,7 +152,7 @@ impl<T: Value> Column<T> {
     fn set(&mut self, slot: u32, namespace: &Namespace, record: u64, value: Option<T>) -> Result<()> {
         let cell = match self.cells.get_mut(slot as usize) {
             Some(cell) => cell,
-            None => match Self::seek_to_write(self.beyond.as_deref(), slot, namespace, record) {
+            None => match Self::seek_to_write(&self.beyond, slot, namespace, record) {
                 // SAFETY: it is there until another entry is asked for, and nobody else has it: whoever looks at a value keeps the context from being used to write.
                 Some(mut cell) => unsafe { cell.as_mut() },
                 None => return Err(self.unreadable(slot, namespace)),
