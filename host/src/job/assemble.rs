@@ -292,13 +292,17 @@ impl Assembler<'_> {
         if spec.state.backend == StateBackend::Memory {
             return None;
         }
+        let share = usize::try_from(spec.state.cache / self.stateful_tasks().max(1)).unwrap_or(usize::MAX);
         let setup = SpillSetup {
             directory: spec.state.directory.join(&spec.name).join(format!("{operator}-{task}")),
-            options: SpillOptions::default(),
+            options: SpillOptions {
+                run_bytes: (share / 32).clamp(1 << 20, 8 << 20),
+                block_cache_bytes: (share / 8).clamp(4 << 20, 32 << 20),
+                ..SpillOptions::default()
+            },
             background: (self.background)(format!("{operator}/{task} spill")),
         };
-        let share = spec.state.cache / self.stateful_tasks().max(1);
-        Some((setup, usize::try_from(share).unwrap_or(usize::MAX)))
+        Some((setup, share))
     }
 
     /// How many tasks have keyed state.

@@ -265,8 +265,14 @@ impl Arena {
         (version, &block[start..start + usize::from(len)])
     }
 
+    /// As [`Self::set_value`], for where it is not the heart of a loop.
+    #[inline(never)]
+    pub(super) fn put_value(&mut self, entry: EntryRef, state: usize, version: u16, value: &[u8]) -> EntryRef {
+        self.set_value(entry, state, version, value)
+    }
+
     /// Writes a value. Returns where the entry is now: it moves when it has outgrown its block.
-    #[inline]
+    #[inline(always)]
     pub(super) fn set_value(&mut self, entry: EntryRef, state: usize, version: u16, value: &[u8]) -> EntryRef {
         let states = self.states;
         let block = self.block_mut(entry);

@@ -3,7 +3,7 @@
 //! Point states in the table are stored under their key with neither namespace nor map key; everything else has its stored key from the cells. A failure of the spill is
 //! remembered here, because it comes up in the middle of a look-up that can't stop; whoever began the look-up asks for it afterwards.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::VecDeque, path::PathBuf, sync::Arc};
 
 use super::{
     spill::{Access, Found, Spill, SpillCounters, SpillError, SpillOptions},
@@ -31,6 +31,8 @@ pub struct Behind {
     spill: Option<Spill>,
     max_parallelism: u32,
     failure: Option<SpillError>,
+    /// Stored keys and values that are about to be asked for, in the order in which they will be; what was passed over was not asked for.
+    preloaded: VecDeque<(Vec<u8>, Vec<u8>)>,
     key: Vec<u8>,
     value: Vec<u8>,
 }
@@ -43,7 +45,15 @@ impl Behind {
 
     /// A spill that is opened as `setup` says when something is evicted; `max_parallelism` is the number of key groups.
     pub fn new(setup: Option<SpillSetup>, max_parallelism: u32) -> Self {
-        Self { setup, spill: None, max_parallelism, failure: None, key: Vec::new(), value: Vec::new() }
+        Self {
+            setup,
+            spill: None,
+            max_parallelism,
+            failure: None,
+            preloaded: VecDeque::new(),
+            key: Vec::new(),
+            value: Vec::new(),
+        }
     }
 
     /// Whether entries can be evicted.
@@ -110,10 +120,21 @@ impl Behind {
     /// Looks up a point state.
     pub(super) fn load_point(&mut self, state: u32, key: &[u8], hash: KeyHash) -> Option<StoredBytes<'_>> {
         let key_group = self.group(hash);
-        let Self { spill: Some(spill), failure, key: stored_key, value, .. } = self else { return None };
+        let Self { spill: Some(spill), failure, preloaded, key: stored_key, value, .. } = self else { return None };
         let stored = StoredKey { key_group, state: state as u16, key, namespace: &[], entry: &[] };
         stored.encode(stored_key).expect("keys are bounded where they come in");
-        match spill.get(stored_key, value) {
+        // All of them are of one state.
+        let may_be = preloaded.front().is_some_and(|(key, _)| key.get(2..4) == stored_key.get(2..4));
+        let at = if may_be { preloaded.iter().position(|(key, _)| key == stored_key) } else { None };
+        let found = match at {
+            Some(at) => {
+                preloaded.drain(..at);
+                *value = preloaded.pop_front().map(|(_, value)| value).unwrap_or_default();
+                Ok(Found::Value)
+            }
+            None => spill.get(stored_key, value),
+        };
+        match found {
             Ok(Found::Value) => match StoredBytes::decode(value) {
                 Ok(bytes) => Some(bytes),
                 Err(error) => {
@@ -127,6 +148,15 @@ impl Behind {
                 None
             }
         }
+    }
+
+    /// These stored keys and values are about to be asked for, in this order. They must not change before.
+    pub(super) fn preload(&mut self, entries: Vec<(Vec<u8>, Vec<u8>)>) {
+        self.preloaded.extend(entries);
+    }
+
+    pub(super) fn forget_preloaded(&mut self) {
+        self.preloaded.clear();
     }
 
     /// Evicts a point state; version 0 says that it is absent.

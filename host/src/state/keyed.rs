@@ -290,12 +290,12 @@ impl KeyedState {
     /// When the slot stands for no key.
     pub fn write_expiring(&mut self, slot: u32, column: u32, version: u16, value: &[u8]) -> Result<(), SlotError> {
         if version == 0 {
-            return self.table.set_value(slot, column, 0, &[]);
+            return self.table.put_value(slot, column, 0, &[]);
         }
         self.prefix.clear();
         self.prefix.extend_from_slice(&self.now.0.to_le_bytes());
         self.prefix.extend_from_slice(value);
-        self.table.set_value(slot, column, version, &self.prefix)
+        self.table.put_value(slot, column, version, &self.prefix)
     }
 
     fn lifetime(&self, state: u32) -> (Lifetime, bool) {

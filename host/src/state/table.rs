@@ -309,11 +309,20 @@ impl KeyTable {
         Some(self.slot_of_record(key, hash_key(key), NOWHERE, behind, &mut Delivery::default()))
     }
 
+    /// As [`Self::set_value`], for where it is not the heart of a loop.
+    ///
+    /// # Errors
+    /// When the slot stands for no key. Nothing is written then.
+    #[inline(never)]
+    pub fn put_value(&mut self, slot: u32, state: u32, version: u16, value: &[u8]) -> Result<(), SlotError> {
+        self.set_value(slot, state, version, value)
+    }
+
     /// Writes a value; version 0 clears it.
     ///
     /// # Errors
     /// When the slot stands for no key. Nothing is written then.
-    #[inline]
+    #[inline(always)]
     pub fn set_value(&mut self, slot: u32, state: u32, version: u16, value: &[u8]) -> Result<(), SlotError> {
         let entry = self.entry(slot)?;
         let now_at = self.arena.set_value(entry, state as usize, version, value);

@@ -19,7 +19,7 @@ pub const MAX_PARALLELISM_DEFAULT: u32 = 128;
 pub const MAX_PARALLELISM_LIMIT: u32 = 1 << 15;
 
 /// The hash of a key.
-#[inline]
+#[inline(always)]
 pub fn hash_key(key: &[u8]) -> KeyHash {
     xxhash_rust::xxh3::xxh3_64(key)
 }

@@ -1,8 +1,9 @@
 //! The keys that the end of the input visits: each with an entry in a state that asks for it, once.
 //!
-//! Where point states of which nothing was evicted are all that asks, the table is walked, which keeps its entries where they are meanwhile. Otherwise the keys are written down
-//! first, because what the visits change must not change which keys are visited; the list goes to a file when it is long. Where something was evicted, everything is, so that
-//! the keys of a state lie in one order in one place.
+//! Where point states of which nothing was evicted are all that asks, the table is walked, which keeps its entries where they are meanwhile. Where something was evicted,
+//! everything is, so that the keys of a state lie in one order in one place. When one state asks, they are visited in that order, and its values are read on the way: a visit
+//! changes its own key only, which lies behind. When several ask, the keys are written down first, because what the visits change must not change which keys are visited; the
+//! list goes to a file when it is long.
 
 use std::{
     collections::BTreeSet,
@@ -30,6 +31,8 @@ const KEYS_AT_ONCE: usize = 1024;
 pub(super) enum KeyList {
     /// At this bucket of the table; none: at its end.
     Table(Option<usize>),
+    /// At this stored key of a state in a key group, where everything was evicted.
+    Stored { state: u16, group: u16, from: Vec<u8> },
     /// In keys that were written down behind their lengths; so many are left.
     Written(BufReader<SpooledTempFile>, u64),
 }
@@ -83,6 +86,19 @@ impl KeyedState {
                 *cursor = self.table.walk(from, most, keys);
                 Ok(cursor.is_some())
             }
+            Some(KeyList::Stored { state, group, from }) => {
+                let (state, mut group, mut from) = (*state, *group, std::mem::take(from));
+                self.behind.forget_preloaded();
+                while group < self.behind.groups() && keys.hashes.len() < most {
+                    match self.read_keys(state, group, &from, most, keys)? {
+                        Some(next) => from = next,
+                        None => (group, from) = (group + 1, Vec::new()),
+                    }
+                }
+                let left = group < self.behind.groups();
+                self.walk = Some(KeyList::Stored { state, group, from });
+                Ok(left)
+            }
             Some(KeyList::Written(list, left)) => {
                 let mut key = Vec::new();
                 for _ in 0..(*left).min(most as u64) {
@@ -111,6 +127,13 @@ impl KeyedState {
         let evicted = self.behind.may_contain();
         if !evicted && !asking(|form| form != Form::Point) && !self.has_namespaces() {
             return Ok(KeyList::Table(asking(|form| form == Form::Point).then_some(0)));
+        }
+        if evicted {
+            self.evict_everything()?;
+            let mut asking = self.asking();
+            if let (Some(state), None) = (asking.next(), asking.next()) {
+                return Ok(KeyList::Stored { state, group: 0, from: Vec::new() });
+            }
         }
         let file = BufWriter::new(SpooledTempFile::new(LIST_BYTES_IN_MEMORY));
         let mut writing = Writing { file, count: 0 };
@@ -148,8 +171,13 @@ impl KeyedState {
         seen.iter().try_for_each(|key| writing.push(key))
     }
 
-    /// Evicts everything, and writes down keys in the order in which they are stored.
-    fn write_evicted(&mut self, writing: &mut Writing) -> Result<(), WalkError> {
+    /// The states that ask for visits.
+    fn asking(&self) -> impl Iterator<Item = u16> {
+        let asking = (0_u16..).zip(&self.states).filter(|(_, spec)| spec.is_some_and(|spec| spec.on_end));
+        asking.map(|(id, _)| id)
+    }
+
+    fn evict_everything(&mut self) -> Result<(), SpillError> {
         self.table.evict_all(&mut self.behind);
         let states = &self.states;
         self.cells.evict_all(|state| ttl_of(states, state).is_some(), &mut self.behind)?;
@@ -157,11 +185,50 @@ impl KeyedState {
         if let Some(spill) = self.behind.spill() {
             spill.settle()?;
         }
-        let asking: Vec<u16> = (0_u16..)
-            .zip(&self.states)
-            .filter(|(_, spec)| spec.is_some_and(|spec| spec.on_end))
-            .map(|(id, _)| id)
-            .collect();
+        Ok(())
+    }
+
+    /// Reads keys that have an entry in a state on, until there are `most`, and the values of point states with them. Returns from which stored key to go on, none at the end of the
+    /// group.
+    fn read_keys(
+        &mut self,
+        state: u16,
+        group: u16,
+        from: &[u8],
+        most: usize,
+        keys: &mut Keys,
+    ) -> Result<Option<Vec<u8>>, SpillError> {
+        let (now, ttl_ms) = (self.now, ttl_of(&self.states, state));
+        let is_point = self.column_of(u32::from(state)).is_some();
+        let mut prefix = Vec::new();
+        state_prefix(group, state, &mut prefix);
+        let mut preloaded = Vec::new();
+        let Some(spill) = self.behind.spill() else { return Ok(None) };
+        let mut next = None;
+        let mut range = spill.range(&prefix, Bound::Included(from))?;
+        while let Some((stored_key, stored_value)) = range.next()? {
+            let Ok(stored) = StoredKey::decode(stored_key) else { continue };
+            let is_new = keys.hashes.is_empty() || keys.column.get(keys.hashes.len() - 1) != stored.key;
+            if !is_new || has_ended(stored_value, now, ttl_ms) {
+                continue;
+            }
+            if keys.hashes.len() == most {
+                next = Some(stored_key.to_vec());
+                break;
+            }
+            keys.push(stored.key, hash_key(stored.key));
+            if is_point && stored.namespace.is_empty() {
+                preloaded.push((stored_key.to_vec(), stored_value.to_vec()));
+            }
+        }
+        drop(range);
+        self.behind.preload(preloaded);
+        Ok(next)
+    }
+
+    /// Writes down keys, where everything was evicted, in the order in which they are stored.
+    fn write_evicted(&mut self, writing: &mut Writing) -> Result<(), WalkError> {
+        let asking: Vec<u16> = self.asking().collect();
         for group in 0..self.behind.groups() {
             for (before, state) in asking.iter().enumerate() {
                 let mut next = Some(Vec::new());

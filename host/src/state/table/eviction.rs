@@ -36,9 +36,9 @@ impl KeyTable {
                 self.scratch.clear();
                 self.scratch.extend_from_slice(&last_access.to_le_bytes());
                 self.scratch.extend_from_slice(stored.value);
-                self.arena.set_value(now_at, column, stored.version, &self.scratch)
+                self.arena.put_value(now_at, column, stored.version, &self.scratch)
             } else {
-                self.arena.set_value(now_at, column, stored.version, stored.value)
+                self.arena.put_value(now_at, column, stored.version, stored.value)
             };
         }
         if vacancy == Vacancy::Taken {
@@ -144,7 +144,7 @@ impl KeyTable {
                 let (Some(ttl_ms), (version, value)) = (ttl_ms, self.arena.value(entry, column)) else { continue };
                 if version != 0 && split_access(value).0.is_some_and(|at| is_expired(at, now, *ttl_ms)) {
                     // Nothing moves, because nothing grows.
-                    self.arena.set_value(entry, column, 0, &[]);
+                    self.arena.put_value(entry, column, 0, &[]);
                     dropped = true;
                 }
             }
