@@ -300,6 +300,8 @@ impl Execution {
             Export::Process(input) => self.input(input)?.arrival.phase(batch.len()),
             Export::OnEnd => Phase::End(batch.len()),
         };
+        // First: what is delivered must not have expired by now.
+        self.exchange.state.begin(time.now);
         match (phase, &batch.keys) {
             // What the guest has still to be told of slots waits for the next batch with keys.
             (Phase::Unkeyed(_) | Phase::Broadcast(_), _) => self.delivery.clear(),
@@ -313,7 +315,6 @@ impl Execution {
                 ));
             }
         }
-        self.exchange.state.begin(time.now);
         let called = match export {
             Export::Process(input) => {
                 self.exchange.begin(phase, !batch.timestamps.is_empty());

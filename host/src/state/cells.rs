@@ -344,20 +344,26 @@ impl Cells {
         let mut undo = std::mem::take(&mut self.undo);
         for change in undo.drain(..) {
             let (Undo::Entry(at, ..) | Undo::Cleared(at, ..)) = change;
-            let empty = self.places[at as usize]
-                .as_ref()
-                .is_some_and(|place| place.entries.len() == 0 && place.beyond == Beyond::Nothing);
-            if empty {
-                self.drop_place(at);
-            }
+            self.drop_if_idle(at);
         }
         self.undo = undo;
+    }
+
+    /// Forgets a place that says nothing: it has no entries, and what lies behind it counts, if anything does.
+    fn drop_if_idle(&mut self, at: u32) {
+        let place = self.places[at as usize].as_ref();
+        if place.is_some_and(|place| place.entries.len() == 0 && place.beyond != Beyond::Void) {
+            self.drop_place(at);
+        }
     }
 
     /// What the call changed was never changed.
     pub fn roll_back(&mut self) {
         let mut undo = std::mem::take(&mut self.undo);
+        let mut places = Vec::with_capacity(undo.len());
         while let Some(change) = undo.pop() {
+            let (Undo::Entry(at, ..) | Undo::Cleared(at, ..)) = change;
+            places.push(at);
             match change {
                 Undo::Entry(at, rest, Some(old)) => {
                     self.insert(at, rest, old);
@@ -376,6 +382,8 @@ impl Cells {
             }
         }
         self.undo = undo;
+        // Not before all is as it was: several changes may be of one place.
+        places.into_iter().for_each(|at| self.drop_if_idle(at));
     }
 }
 
