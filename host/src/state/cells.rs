@@ -13,6 +13,7 @@ mod eviction;
 mod place;
 
 use hashbrown::HashTable;
+use smallvec::SmallVec;
 
 use self::place::{Cell, Entries, Rest};
 use super::{
@@ -37,8 +38,8 @@ enum Beyond {
 
 /// One key, state and namespace.
 struct Place {
-    /// The beginning of its entries' stored keys.
-    prefix: Box<[u8]>,
+    /// The beginning of its entries' stored keys. That of a key of 8 bytes without a namespace needs no allocation.
+    prefix: SmallVec<[u8; 16]>,
     entries: Entries,
     beyond: Beyond,
     /// Used since the hand passed.
@@ -84,7 +85,8 @@ pub struct Page {
 pub struct Cells {
     places: Vec<Option<Place>>,
     free: Vec<u32>,
-    index: HashTable<u32>,
+    /// Where the place of a prefix is, behind a part of the prefix's hash: most others are told apart, and the table grows, without a look at their places.
+    index: HashTable<(u32, u32)>,
     bytes: usize,
     /// The index of the next list element.
     next_element: u64,
@@ -99,7 +101,7 @@ pub struct Cells {
 impl Cells {
     /// Bytes of memory, about.
     pub fn bytes(&self) -> usize {
-        self.bytes + self.index.capacity() * 5 + self.places.len() * size_of::<Option<Place>>()
+        self.bytes + self.index.capacity() * 9 + self.places.len() * size_of::<Option<Place>>()
     }
 
     /// How many entries are in memory, those that only say that something is gone included.
@@ -113,9 +115,11 @@ impl Cells {
     }
 
     fn find(&self, prefix: &[u8]) -> Option<u32> {
-        let places = &self.places;
-        let same = |at: &u32| places[*at as usize].as_ref().is_some_and(|place| *place.prefix == *prefix);
-        self.index.find(hash_key(prefix), same).copied()
+        let hash = tag(prefix);
+        let same = |(other, at): &(u32, u32)| {
+            *other == hash && self.places[*at as usize].as_ref().is_some_and(|place| *place.prefix == *prefix)
+        };
+        self.index.find(spread(hash), same).map(|(_, at)| *at)
     }
 
     fn place_mut(&mut self, at: u32) -> &mut Place {
@@ -128,8 +132,8 @@ impl Cells {
             return at;
         }
         let beyond = if behind.may_contain() { Beyond::Something } else { Beyond::Nothing };
-        let place = Place { prefix: prefix.into(), entries: Entries::default(), beyond, used: true };
-        self.bytes += prefix.len();
+        let place = Place { prefix: SmallVec::from_slice(prefix), entries: Entries::default(), beyond, used: true };
+        self.bytes += outside(&place.prefix);
         let at = match self.free.pop() {
             Some(at) => {
                 self.places[at as usize] = Some(place);
@@ -140,17 +144,16 @@ impl Cells {
                 u32::try_from(self.places.len() - 1).expect("fewer places than fit the memory of a machine")
             }
         };
-        let places = &self.places;
-        let hash = |at: &u32| places[*at as usize].as_ref().map_or(0, |place| hash_key(&place.prefix));
-        self.index.insert_unique(hash_key(prefix), at, hash);
+        let hash = tag(prefix);
+        self.index.insert_unique(spread(hash), (hash, at), |(hash, _)| spread(*hash));
         at
     }
 
     /// Forgets a place.
     fn drop_place(&mut self, at: u32) {
         let Some(place) = self.places[at as usize].take() else { return };
-        self.bytes -= place.prefix.len() + place.entries.bytes();
-        if let Ok(found) = self.index.find_entry(hash_key(&place.prefix), |other| *other == at) {
+        self.bytes -= outside(&place.prefix) + place.entries.bytes();
+        if let Ok(found) = self.index.find_entry(spread(tag(&place.prefix)), |(_, other)| *other == at) {
             found.remove();
         }
         self.free.push(at);
@@ -385,6 +388,21 @@ impl Cells {
         // Not before all is as it was: several changes may be of one place.
         places.into_iter().for_each(|at| self.drop_if_idle(at));
     }
+}
+
+/// Half of a prefix's hash.
+fn tag(prefix: &[u8]) -> u32 {
+    (hash_key(prefix) >> 32) as u32
+}
+
+/// The hash under which the index keeps a prefix: of high and low bits, because it uses both. The multiplier is that of Fibonacci hashing (Knuth, TAOCP 3, 6.4).
+fn spread(tag: u32) -> u64 {
+    u64::from(tag).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// Bytes of a prefix that lie outside of its place.
+fn outside(prefix: &SmallVec<[u8; 16]>) -> usize {
+    if prefix.spilled() { prefix.len() } else { 0 }
 }
 
 /// A page that is being filled.
