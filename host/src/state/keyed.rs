@@ -298,6 +298,14 @@ impl KeyedState {
         self.table.set_value(slot, column, version, &self.prefix)
     }
 
+    /// Begins the time to live of a point state anew, if there is a value that has not expired.
+    pub fn refresh(&mut self, slot: u32, column: u32) {
+        let Ok((version @ 1.., value)) = self.value(slot, column) else { return };
+        let value = value.to_vec();
+        // It was read at this slot a moment ago.
+        let _ = self.write_expiring(slot, column, version, &value);
+    }
+
     fn lifetime(&self, state: u32) -> (Lifetime, bool) {
         let ttl = self.spec(state).and_then(|spec| spec.ttl);
         (Lifetime { now: self.now, ttl_ms: ttl.map(|ttl| ttl.ms) }, ttl.is_some_and(|ttl| ttl.on_read))
