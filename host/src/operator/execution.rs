@@ -326,6 +326,8 @@ impl Execution {
             }
         };
         match (called, self.exchange.verdict()) {
+            // Not the guest's fault, whatever it made of it: no record is to blame.
+            (_, Some(fault)) if !fault.kind.is_guest() => Err(self.located(fault, "state")),
             (Ok(_), Some(fault)) => Err(fault),
             (Ok(failures), None) => check_failures(failures, batch.len()),
             // What the guest handed over before it failed says more than how it failed.
