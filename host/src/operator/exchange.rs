@@ -91,6 +91,8 @@ pub struct Exchange {
     writes_used: usize,
     /// (state, slot) → where its last staged write is; only made when the guest reads.
     written: Option<HashMap<(u32, u32), (usize, usize)>>,
+    /// Column and slot of values that were read, of states where that begins their time to live anew.
+    refreshed: Vec<(u32, u32)>,
     /// None: this is an exchange that may do nothing but log.
     operator_state: Option<OperatorStage>,
     staged_bytes: usize,
@@ -122,6 +124,7 @@ impl Exchange {
             writes: Vec::new(),
             writes_used: 0,
             written: None,
+            refreshed: Vec::new(),
             operator_state: None,
             staged_bytes: 0,
             limits,
@@ -175,6 +178,7 @@ impl Exchange {
         }
         self.writes_used = 0;
         self.written = None;
+        self.refreshed.clear();
         if let Some(stage) = &mut self.operator_state {
             stage.discard();
         }
@@ -188,9 +192,9 @@ impl Exchange {
         self.verdict.take()
     }
 
-    /// The staged writes, and the table to which they belong.
-    pub(super) fn writes(&mut self) -> (&mut KeyedState, &[StagedWrites]) {
-        (&mut self.state, &self.writes[..self.writes_used])
+    /// The state, the staged writes to its table, and column and slot of values whose time to live begins anew after these because they were read.
+    pub(super) fn writes(&mut self) -> (&mut KeyedState, &[StagedWrites], &[(u32, u32)]) {
+        (&mut self.state, &self.writes[..self.writes_used], &self.refreshed)
     }
 
     /// What the guest said about its panic, if it panicked.
@@ -329,6 +333,7 @@ impl Exchange {
     /// [`StageError`] for a slot or state that is not there.
     pub fn get_many(&mut self, state: u32, slots: &[u32]) -> Result<StoredColumn, StageError> {
         let (column_of_state, current) = self.point_state("get-many", state)?;
+        let on_read = self.state.spec(state).and_then(|spec| spec.ttl).is_some_and(|ttl| ttl.on_read);
         let (writes, used) = (&self.writes, self.writes_used);
         let written = self.written.get_or_insert_with(|| {
             let places = writes[..used].iter().enumerate();
@@ -355,6 +360,9 @@ impl Exchange {
             }
             column.versions.push(version);
             column.values.push(value);
+            if on_read && version != 0 {
+                self.refreshed.push((column_of_state, *slot));
+            }
         }
         Ok(column)
     }

@@ -326,6 +326,8 @@ impl Execution {
             }
         };
         match (called, self.exchange.verdict()) {
+            // Not the guest's fault, whatever it made of it: no record is to blame.
+            (_, Some(fault)) if !fault.kind.is_guest() => Err(self.located(fault, "state")),
             (Ok(_), Some(fault)) => Err(fault),
             (Ok(failures), None) => check_failures(failures, batch.len()),
             // What the guest handed over before it failed says more than how it failed.
@@ -340,7 +342,7 @@ impl Execution {
 
     /// Makes true what the call staged.
     fn apply(&mut self, batch: &Batch, out: &mut Vec<Batch>) -> Result<(), Fault> {
-        let (state, writes) = self.exchange.writes();
+        let (state, writes, refreshed) = self.exchange.writes();
         for write in writes {
             let gone = |slot| Fault::new(FaultKind::HostBug, format!("slot {slot} was checked and is gone"));
             let (Some(column), Some(spec)) = (state.column_of(write.state), state.spec(write.state)) else {
@@ -363,6 +365,9 @@ impl Execution {
                 let version = if write.versions.is_empty() { current } else { write.versions[index] };
                 table.set_value(*slot, column, version, write.value(index)).map_err(|error| gone(error.0))?;
             }
+        }
+        for (column, slot) in refreshed {
+            state.refresh(*slot, *column);
         }
         state.commit();
         self.exchange.apply_operator_state();

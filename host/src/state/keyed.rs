@@ -298,6 +298,14 @@ impl KeyedState {
         self.table.put_value(slot, column, version, &self.prefix)
     }
 
+    /// Begins the time to live of a point state anew, if there is a value that has not expired.
+    pub fn refresh(&mut self, slot: u32, column: u32) {
+        let Ok((version @ 1.., value)) = self.value(slot, column) else { return };
+        let value = value.to_vec();
+        // It was read at this slot a moment ago.
+        let _ = self.write_expiring(slot, column, version, &value);
+    }
+
     fn lifetime(&self, state: u32) -> (Lifetime, bool) {
         let ttl = self.spec(state).and_then(|spec| spec.ttl);
         (Lifetime { now: self.now, ttl_ms: ttl.map(|ttl| ttl.ms) }, ttl.is_some_and(|ttl| ttl.on_read))
@@ -417,27 +425,38 @@ impl KeyedState {
         if !self.behind.takes_entries() || self.walk.as_ref().is_some_and(|walk| walk.is_over_table()) {
             return Ok(());
         }
-        let states = &self.states;
         loop {
             let (table, cells) = (self.table.bytes() + self.table.growth(), self.cells.bytes());
             let over = (table + cells).saturating_sub(self.budget);
             if over == 0 {
-                break;
+                return Ok(());
             }
-            let before = self.table.bytes() + cells;
-            if cells > table {
-                let expires = |state| ttl_of(states, state).is_some();
-                self.cells.evict(over.max(EVICTED_BYTES_MIN), expires, &mut self.behind)?;
+            // The larger one may be as small as it gets: the memory of its arrays is not given back.
+            let freed = if cells > table {
+                self.evict_cells(over)? || self.evict_entries()?
             } else {
-                self.table.evict(EVICTED_ENTRIES_STEP, &mut self.behind);
-            }
-            self.behind.check()?;
-            if self.table.bytes() + self.cells.bytes() >= before {
-                // What is left is less than can be evicted: the memory of the table itself.
-                break;
+                self.evict_entries()? || self.evict_cells(over)?
+            };
+            if !freed {
+                return Ok(());
             }
         }
-        Ok(())
+    }
+
+    /// Evicts some cells. Returns whether that freed memory.
+    fn evict_cells(&mut self, bytes: usize) -> Result<bool, SpillError> {
+        let (before, states) = (self.cells.bytes(), &self.states);
+        let expires = |state| ttl_of(states, state).is_some();
+        self.cells.evict(bytes.max(EVICTED_BYTES_MIN), expires, &mut self.behind)?;
+        Ok(self.cells.bytes() < before)
+    }
+
+    /// Evicts some entries of the table. Returns whether that freed memory.
+    fn evict_entries(&mut self) -> Result<bool, SpillError> {
+        let before = self.table.bytes();
+        self.table.evict(EVICTED_ENTRIES_STEP, &mut self.behind);
+        self.behind.check()?;
+        Ok(self.table.bytes() < before)
     }
 
     /// All slots are given up: a new guest has seen none.

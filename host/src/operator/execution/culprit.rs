@@ -49,7 +49,13 @@ impl Execution {
     }
 
     fn faults(&mut self, export: Export, part: &Batch, time: CallTime) -> Result<bool, Fault> {
-        let faults = self.call(export, part, time).is_err();
+        let called = self.call(export, part, time);
+        if let Err(fault) = &called
+            && !fault.kind.is_guest()
+        {
+            return Err(fault.clone());
+        }
+        let faults = called.is_err();
         // What the instance remembers of this call was never applied.
         self.replace_instance(time)?;
         Ok(faults)

@@ -117,8 +117,13 @@ impl KeyTable {
 
     /// Evicts everything.
     pub fn evict_all(&mut self, behind: &mut Behind) {
-        self.evicted_age = 0;
-        while self.evict(usize::MAX, behind) > 0 {}
+        loop {
+            // The youngest entries as well.
+            self.evicted_age = 0;
+            if self.evict(usize::MAX, behind) == 0 {
+                break;
+            }
+        }
     }
 
     /// Whether the table is about to grow, and by how many bytes.
@@ -132,11 +137,12 @@ impl KeyTable {
         if self.walking {
             return;
         }
-        for _ in 0..buckets.min(self.buckets.len()) {
+        let mut left = buckets.min(self.buckets.len());
+        while left > 0 {
             self.swept &= self.buckets.len() - 1;
             let entry = self.buckets[self.swept] as u32;
             if entry == NOWHERE {
-                self.swept += 1;
+                (self.swept, left) = (self.swept + 1, left - 1);
                 continue;
             }
             let mut dropped = false;
@@ -154,12 +160,12 @@ impl KeyTable {
                     Some(slot) => slot.vacancy = Vacancy::Vacant,
                     None => {
                         self.remove(entry, behind);
-                        // Another may be in this bucket now.
+                        // Another may be in this bucket now: it was not looked at.
                         continue;
                     }
                 }
             }
-            self.swept += 1;
+            (self.swept, left) = (self.swept + 1, left - 1);
         }
     }
 }
