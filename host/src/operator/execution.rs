@@ -213,6 +213,11 @@ impl Execution {
         (keys, bytes + self.exchange.operator_state_bytes())
     }
 
+    /// How many entries of keyed state went to disk, those that came back and went again included.
+    pub fn state_evicted(&self) -> u64 {
+        self.exchange.state.spilled().entries
+    }
+
     fn run_in_parts(
         &mut self,
         export: Export,

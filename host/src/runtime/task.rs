@@ -352,8 +352,10 @@ impl Task {
         let NodeKind::Operator(execution) = &mut node.kind else { return Ok(()) };
         execution.close(time)?;
         let (keys, bytes) = execution.state_size();
+        let evicted = execution.state_evicted();
         node.counters.named.counter("state-keys").set(keys as u64);
         node.counters.named.counter("state-bytes").set(bytes as u64);
+        node.counters.named.counter("state-evicted").set(evicted);
         Ok(())
     }
 
