@@ -12,6 +12,8 @@ mod execution;
 mod instance;
 mod stage_error;
 mod staged;
+#[cfg(test)]
+mod state_tests;
 
 pub use dead_letter::DeadLetter;
 pub use descriptor::{Descriptor, Hooks, InputDescriptor, Keying, OutputDescriptor, StateDescriptor, StateKind};
