@@ -138,6 +138,16 @@ fn price_alert_gives_each_alert_once_whichever_input_is_faster() {
 }
 
 #[test]
+fn misbehaving_counts_all_records_but_the_poison() {
+    check(
+        &Job::of_plugin("misbehaving"),
+        (Keeps::State, "counts"),
+        &PARALLELISMS,
+        &reference::count_lines(1_000, 10, &[500]),
+    );
+}
+
+#[test]
 fn keyed_sum_gives_nothing_at_the_end_when_it_is_told_so() {
     let job = keyed_sum().set("operator.sum.config.final", false).set("operator.sum.config.emit-every", 100);
     assert_same(

@@ -1,6 +1,9 @@
 //! What the plugins give that read JSON lines, from their texts.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use serde_json::{Value, json};
 
@@ -50,32 +53,40 @@ pub(crate) fn rate_lines(events: &str) -> Vec<String> {
 
 /// What `recommend` gives, sorted.
 pub(crate) fn favourite_lines(views: &str) -> Vec<String> {
-    let mut users: BTreeMap<u64, BTreeMap<String, u64>> = BTreeMap::new();
+    let mut users: BTreeMap<u64, User> = BTreeMap::new();
     let mut out = Vec::new();
     for view in documents(views) {
-        let categories = users.entry(number(&view, "user")).or_default();
-        let before = top(categories);
-        *categories.entry(text(&view, "category").to_owned()).or_default() += 1;
-        let after = top(categories);
-        let names = |top: &[(String, u64)]| top.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
-        if names(&before) != names(&after) {
-            out.push(favourites(number(&view, "user"), &after));
+        let (user, category) = (number(&view, "user"), text(&view, "category"));
+        let User { views, ranking } = users.entry(user).or_default();
+        let before = top(ranking);
+        let count = views.entry(category.to_owned()).or_default();
+        ranking.remove(&(Reverse(*count), category.to_owned()));
+        *count += 1;
+        ranking.insert((Reverse(*count), category.to_owned()));
+        let after = top(ranking);
+        if before.iter().map(|(_, name)| name).ne(after.iter().map(|(_, name)| name)) {
+            out.push(favourites(user, &after));
         }
     }
-    out.extend(users.iter().map(|(user, categories)| favourites(*user, &top(categories))));
+    out.extend(users.iter().map(|(user, User { ranking, .. })| favourites(*user, &top(ranking))));
     sorted(out)
 }
 
-fn top(categories: &BTreeMap<String, u64>) -> Vec<(String, u64)> {
-    let mut top: Vec<_> = categories.iter().map(|(name, views)| (name.clone(), *views)).collect();
-    // Stable, so names stay in their order.
-    top.sort_by_key(|(_, views)| Reverse(*views));
-    top.truncate(3);
-    top
+/// Categories, most views first.
+type Ranking = BTreeSet<(Reverse<u64>, String)>;
+
+#[derive(Default)]
+struct User {
+    views: BTreeMap<String, u64>,
+    ranking: Ranking,
 }
 
-fn favourites(user: u64, top: &[(String, u64)]) -> Value {
-    let top: Vec<_> = top.iter().map(|(name, views)| json!({ "category": name, "views": views })).collect();
+fn top(ranking: &Ranking) -> Vec<(u64, String)> {
+    ranking.iter().take(3).map(|(Reverse(views), name)| (*views, name.clone())).collect()
+}
+
+fn favourites(user: u64, top: &[(u64, String)]) -> Value {
+    let top: Vec<_> = top.iter().map(|(views, name)| json!({ "category": name, "views": views })).collect();
     json!({ "user": user, "top": top })
 }
 
@@ -98,6 +109,16 @@ pub(crate) fn many_views(count: u64, users: u64) -> String {
         let random = splitmix64(number);
         let (user, category) = (random % users, (random >> 32) % 5 + (random >> 40) % 3);
         format!("{{\"time\":{number},\"user\":{user},\"category\":\"category {category}\"}}\n")
+    };
+    (0..count).map(view).collect()
+}
+
+/// Views of few users who look at many categories.
+pub(crate) fn many_categories(count: u64, users: u64, categories: u64) -> String {
+    let view = |number: u64| {
+        let random = splitmix64(number);
+        let (user, category) = (random % users, (random >> 32) % categories);
+        format!("{{\"time\":{number},\"user\":{user},\"category\":\"category {category} of very many\"}}\n")
     };
     (0..count).map(view).collect()
 }
