@@ -41,6 +41,18 @@ fn keyed_sum_is_the_same_with_the_same_seed() {
 }
 
 #[test]
+fn jobs_whose_state_is_on_disk_are_the_same_with_the_same_seed() {
+    let job = Job::of_plugin("running-list").sets(&[
+        ("source.readings.count", "5000"),
+        ("source.readings.parallelism", "2"),
+        ("parallelism", "2"),
+        ("batch.records", "20"),
+        ("state.cache", "1B"),
+    ]);
+    check(&job, "lists");
+}
+
+#[test]
 fn a_job_with_faults_is_the_same_with_the_same_seed() {
     let job = Job::of_plugin("misbehaving").sets(&[
         ("source.numbers.count", "5000"),

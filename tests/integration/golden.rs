@@ -1,4 +1,4 @@
-//! Golden results of each job, however it is run: at several parallelisms and batch sizes, on threads and on the seeded thread.
+//! Golden results of each job, however it is run: at several parallelisms and batch sizes, with state in memory and on disk, on threads and on the seeded thread.
 
 use std::{collections::BTreeMap, fs};
 
@@ -6,11 +6,10 @@ use wasmill::job::Executor;
 
 use crate::{
     harness::{Job, assert_same, root, texts},
-    reference,
+    reference::{self, lessons, sensors},
+    ways::{PARALLELISMS, ways},
 };
 
-const PARALLELISMS: [u32; 3] = [1, 2, 5];
-const BATCH_RECORDS: [usize; 3] = [1, 7, 1024];
 const EXECUTORS: [Executor; 2] = [Executor::Threads, Executor::Seeded(0x5eed)];
 
 /// The words of `fixtures/texts` and how often they come: `golden/words.tsv`, made once by another program in another language.
@@ -23,20 +22,30 @@ fn golden_counts() -> BTreeMap<String, u64> {
     text.lines().map(count).collect()
 }
 
-/// Runs a job in every way and compares what its sink `sink` gets.
+/// The lines that a plugin's job has to give, sorted: made once by another program in another language.
+fn golden_lines(plugin: &str) -> Vec<String> {
+    let path = root().join(format!("tests/golden/{plugin}.jsonl"));
+    let text = fs::read_to_string(path).expect("the golden lines are there");
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Whether the operators of a job keep state.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keeps {
+    State,
+    Nothing,
+}
+
+/// Runs a job in many ways and compares what its sink `sink` gets.
 #[track_caller]
-fn check(job: &Job, sink: &str, parallelisms: &[u32], expected: &[String]) {
-    for parallelism in parallelisms {
-        for records in BATCH_RECORDS {
-            for executor in EXECUTORS {
-                let job = job.clone().set("parallelism", parallelism).set("batch.records", records).on(executor);
-                let ran = job.into_files(sink).run();
-                let what = format!("parallelism {parallelism}, batches of {records}, {executor:?}");
-                assert_same(&ran.lines(sink), expected, &what);
-                let report = &ran.report.sinks[sink];
-                assert_eq!((report.records_out, report.parallelism), (expected.len() as u64, *parallelism), "{what}");
-            }
-        }
+fn check(job: &Job, (keeps, sink): (Keeps, &str), parallelisms: &[u32], expected: &[String]) {
+    for way in ways(parallelisms) {
+        let ran = way.of(job).into_files(sink).run();
+        assert_same(&ran.lines(sink), expected, &way.to_string());
+        let report = &ran.report.sinks[sink];
+        assert_eq!((report.records_out, report.parallelism), (expected.len() as u64, way.parallelism), "{way}");
+        let evicted: u64 = ran.report.operators.values().filter_map(|it| it.metrics.get("state-evicted")).sum();
+        assert_eq!(evicted > 0, keeps == Keeps::State && way.is_tiny(), "{way}: {evicted} entries went to disk");
     }
 }
 
@@ -59,27 +68,83 @@ fn split_words_gives_a_record_for_each_word() {
     // The words are the keys; the values, which a sink writes, hold nothing.
     let expected = vec!["null".to_owned(); golden_counts().values().sum::<u64>() as usize];
     let job = Job::of_plugin("split-words").set("source.lines.path", texts().display());
-    check(&job, "words", &PARALLELISMS, &expected);
+    check(&job, (Keeps::Nothing, "words"), &PARALLELISMS, &expected);
 }
 
 #[test]
 fn word_count_counts_each_word_without_a_gap() {
-    check(&word_count(), "counts", &PARALLELISMS, &reference::word_count_lines(&golden_counts()));
+    check(&word_count(), (Keeps::State, "counts"), &PARALLELISMS, &reference::word_count_lines(&golden_counts()));
 }
 
 #[test]
 fn keyed_sum_gives_every_sum_when_one_task_reads() {
     let job = keyed_sum().set("operator.sum.config.emit-every", 20);
     let expected = reference::keyed_sum_lines(5_000, 37, 20, true);
-    check(&job, "sums", &[1], &expected);
+    check(&job, (Keeps::State, "sums"), &[1], &expected);
     // One source keeps the order of each key, whatever stands behind it.
-    check(&job.set("source.numbers.parallelism", 1), "sums", &[2, 5], &expected);
+    check(&job.set("source.numbers.parallelism", 1), (Keeps::State, "sums"), &[2, 5], &expected);
 }
 
 #[test]
 fn keyed_sum_gives_the_final_sums_at_any_parallelism() {
     let job = keyed_sum().set("operator.sum.config.emit-every", 1_000_000);
-    check(&job, "sums", &PARALLELISMS, &reference::keyed_sum_lines(5_000, 37, 1_000_000, true));
+    check(&job, (Keeps::State, "sums"), &PARALLELISMS, &reference::keyed_sum_lines(5_000, 37, 1_000_000, true));
+}
+
+/// A file that comes with a plugin.
+fn plugin_file(path: &str) -> String {
+    fs::read_to_string(root().join("plugins").join(path)).expect("the plugin has its input")
+}
+
+#[test]
+fn sensor_stats_gives_figures_at_every_nth_reading_and_at_the_end() {
+    let golden = golden_lines("sensor-stats");
+    assert_same(&sensors::stats_lines(10_000, 10, 400), &golden, "reference");
+    check(&Job::of_plugin("sensor-stats"), (Keeps::State, "figures"), &PARALLELISMS, &golden);
+}
+
+#[test]
+fn running_list_gives_the_last_readings_in_their_order() {
+    let golden = golden_lines("running-list");
+    assert_same(&sensors::list_lines(500, 10, 5, 20), &golden, "reference");
+    check(&Job::of_plugin("running-list"), (Keeps::State, "lists"), &PARALLELISMS, &golden);
+}
+
+#[test]
+fn ad_clicks_gives_a_rate_at_every_click_and_at_the_end() {
+    let golden = golden_lines("ad-clicks");
+    assert_same(&lessons::rate_lines(&plugin_file("ad-clicks/events.jsonl")), &golden, "reference");
+    check(&Job::of_plugin("ad-clicks"), (Keeps::State, "rates"), &PARALLELISMS, &golden);
+}
+
+#[test]
+fn recommend_gives_favourites_when_they_change_and_at_the_end() {
+    let golden = golden_lines("recommend");
+    assert_same(&lessons::favourite_lines(&plugin_file("recommend/views.jsonl")), &golden, "reference");
+    check(&Job::of_plugin("recommend"), (Keeps::State, "favourites"), &PARALLELISMS, &golden);
+}
+
+#[test]
+fn price_alert_gives_each_alert_once_whichever_input_is_faster() {
+    let golden = golden_lines("price-alert");
+    let [prices, rules] = ["prices", "rules"].map(|name| plugin_file(&format!("price-alert/{name}.jsonl")));
+    assert_same(&lessons::alert_lines(&prices, &rules), &golden, "reference");
+    check(&Job::of_plugin("price-alert"), (Keeps::State, "alerts"), &PARALLELISMS, &golden);
+    for seed in 0..30 {
+        let job = Job::of_plugin("price-alert").sets(&[("parallelism", "3"), ("batch.records", "5")]);
+        let ran = job.on(Executor::Seeded(seed)).into_files("alerts").run();
+        assert_same(&ran.lines("alerts"), &golden, &format!("seed {seed}"));
+    }
+}
+
+#[test]
+fn misbehaving_counts_all_records_but_the_poison() {
+    check(
+        &Job::of_plugin("misbehaving"),
+        (Keeps::State, "counts"),
+        &PARALLELISMS,
+        &reference::count_lines(1_000, 10, &[500]),
+    );
 }
 
 #[test]

@@ -23,6 +23,9 @@ use wasmill::{
     stream::Fault,
 };
 
+/// The folder for state, beside those of the sinks.
+const STATE: &str = ".state";
+
 /// The repository.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the repository")
@@ -132,7 +135,9 @@ impl Job {
     /// # Errors
     /// As `wasmill plan`.
     pub(crate) fn prepare(&self, results: &Path) -> Result<PreparedJob, JobError> {
-        let mut sets = self.sets.clone();
+        // Tests run at the same time, and a job's folder for state is for one run.
+        let mut sets = vec![format!("state.directory={}", results.join(STATE).display())];
+        sets.extend_from_slice(&self.sets);
         for sink in &self.into_files {
             sets.push(format!("sink.{sink}.type=file"));
             sets.push(format!("sink.{sink}.path={}", results.join(sink).display()));

@@ -1,5 +1,8 @@
 //! What jobs have to give, computed in the plainest way and by nothing of ours.
 
+pub(crate) mod lessons;
+pub(crate) mod sensors;
+
 use std::{collections::BTreeMap, fs, path::Path};
 
 /// splitmix64 (Steele, Lea and Flood 2014), started at `seed`: what `datagen` makes keys of.

@@ -23,6 +23,12 @@ use crate::{
     stream::{key_groups_of_task, schema::Schema},
 };
 
+/// A run on its way to disk is not smaller, whatever the memory for state: each costs a file.
+const RUN_BYTES_MIN: usize = 64 << 10;
+
+/// The database reads with no less memory than this.
+const BLOCK_CACHE_BYTES_MIN: usize = 1 << 20;
+
 /// Log lines that an operator task may write in a second; the others are dropped and counted.
 const LOG_LINES_PER_SECOND_MAX: u32 = 100;
 
@@ -295,11 +301,7 @@ impl Assembler<'_> {
         let share = usize::try_from(spec.state.cache / self.stateful_tasks().max(1)).unwrap_or(usize::MAX);
         let setup = SpillSetup {
             directory: spec.state.directory.join(&spec.name).join(format!("{operator}-{task}")),
-            options: SpillOptions {
-                run_bytes: (share / 32).clamp(1 << 20, 8 << 20),
-                block_cache_bytes: (share / 8).clamp(4 << 20, 32 << 20),
-                ..SpillOptions::default()
-            },
+            options: spill_options(share),
             background: (self.background)(format!("{operator}/{task} spill")),
         };
         Some((setup, share))
@@ -340,6 +342,16 @@ impl Assembler<'_> {
         self.job.sinks[index]
             .writer(context, &schema)
             .map_err(|source| JobError::Connector { id: vertex.id.clone(), source })
+    }
+}
+
+/// What a spill takes for itself, in proportion to the task's share of the memory for state: three runs and a cache.
+fn spill_options(share: usize) -> SpillOptions {
+    let most = SpillOptions::default();
+    SpillOptions {
+        run_bytes: (share / 32).clamp(RUN_BYTES_MIN, most.run_bytes / 2),
+        block_cache_bytes: (share / 8).clamp(BLOCK_CACHE_BYTES_MIN, most.block_cache_bytes),
+        ..most
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     metrics::OperatorCounters,
-    state::{Delivery, Form, KeyedState, SLOTS_DEFAULT, SpillError, SpillSetup, StateSetup, StateSpec},
+    state::{Delivery, Form, KeyedState, SLOTS_DEFAULT, SpillCounters, SpillError, SpillSetup, StateSetup, StateSpec},
     stream::{Batch, BytesColumn, EventTime, Fault, FaultKind, Keys, schema::Schema},
 };
 
@@ -213,9 +213,9 @@ impl Execution {
         (keys, bytes + self.exchange.operator_state_bytes())
     }
 
-    /// How many entries of keyed state went to disk, those that came back and went again included.
-    pub fn state_evicted(&self) -> u64 {
-        self.exchange.state.spilled().entries
+    /// What of the keyed state went to disk.
+    pub fn spilled(&self) -> SpillCounters {
+        self.exchange.state.spilled()
     }
 
     fn run_in_parts(

@@ -352,10 +352,11 @@ impl Task {
         let NodeKind::Operator(execution) = &mut node.kind else { return Ok(()) };
         execution.close(time)?;
         let (keys, bytes) = execution.state_size();
-        let evicted = execution.state_evicted();
+        let spilled = execution.spilled();
         node.counters.named.counter("state-keys").set(keys as u64);
         node.counters.named.counter("state-bytes").set(bytes as u64);
-        node.counters.named.counter("state-evicted").set(evicted);
+        node.counters.named.counter("state-evicted").set(spilled.entries);
+        node.counters.named.counter("state-disk-bytes").set(spilled.disk_bytes);
         Ok(())
     }
 

@@ -42,9 +42,9 @@ fn the_order_of_the_readings_does_not_matter() {
         harness.end();
         harness.take_outputs_json()
     };
-    let expected = json!({ "sensor": "a", "count": 1_000, "mean": 0.4, "min": -0.1, "max": 0.899 });
-    assert_eq!(figures(&mut readings.iter()), [expected.clone()]);
-    assert_eq!(figures(&mut readings.iter().rev()), [expected]);
+    let expected = [json!({ "sensor": "a", "count": 1_000, "mean": 0.4, "min": -0.1, "max": 0.899 })];
+    assert_eq!(figures(&mut readings.iter()), expected);
+    assert_eq!(figures(&mut readings.iter().rev()), expected);
 }
 
 #[test]
