@@ -190,3 +190,24 @@ pub(super) fn visits_that_need_memory_visit_every_key_once(backend: Backend) {
     visited.sort();
     assert!(visited.iter().map(Vec::as_slice).eq(all.iter().map(String::as_bytes)));
 }
+
+/// The keys of one group and state do not fit into one look at the disk.
+pub(super) fn tens_of_thousands_of_keys_are_visited_once(backend: Backend) {
+    let mut task = Task::with_records(backend, [state(Value).visited(), state(Map).visited()], 1_000);
+    let all = keys(0..12_000);
+    for part in all.chunks(1_000) {
+        task.call(part, |call| {
+            for slot in call.slots.clone() {
+                match slot % 3 {
+                    0 => call.put(0, slot, "n", "v"),
+                    1 => call.put_entry(1, slot, "", "k", "v"),
+                    _ => {
+                        call.put(0, slot, "", "v");
+                        call.put_entry(1, slot, "n", "k", "v");
+                    }
+                }
+            }
+        });
+    }
+    assert!(task.visited() == all);
+}

@@ -130,7 +130,7 @@ pub(super) struct Task {
     /// Processing time of the next call.
     pub(super) now: i64,
     /// Removed when the task has ended.
-    folder: Arc<TempDir>,
+    _folder: Arc<TempDir>,
 }
 
 impl Task {
@@ -195,7 +195,7 @@ impl Task {
             spill,
             log: Box::new(|_, _, _| {}),
         };
-        Self { work, execution: Execution::new(setup).expect("it opens"), backend, memory, now: 1_000, folder }
+        Self { work, execution: Execution::new(setup).expect("it opens"), backend, memory, now: 1_000, _folder: folder }
     }
 
     fn time(&self) -> CallTime {
@@ -272,6 +272,15 @@ impl Task {
         assert_eq!(fault.kind, FaultKind::Trap, "{fault}");
     }
 
+    /// A call that ends as `work` says.
+    pub(super) fn ending_call(
+        &mut self,
+        keys: &[impl AsRef<[u8]>],
+        work: impl FnMut(&mut Call<'_>) -> Result<(), Fault> + Send + 'static,
+    ) -> Result<(), Fault> {
+        self.run(keys, work, Clone::clone).map(drop)
+    }
+
     /// A call for a record without a key.
     pub(super) fn unkeyed_call<R: Send + 'static>(
         &mut self,
@@ -312,11 +321,6 @@ impl Task {
     /// Keys and other entries in memory, and bytes.
     pub(super) fn size(&self) -> (usize, usize) {
         self.execution.state_size()
-    }
-
-    /// The folder of its spill.
-    pub(super) fn folder(&self) -> &Path {
-        self.folder.path()
     }
 }
 

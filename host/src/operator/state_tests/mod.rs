@@ -7,6 +7,7 @@ mod caps;
 mod collections;
 mod end;
 mod expiry;
+mod failures;
 mod fixture;
 mod model;
 mod points;
@@ -86,5 +87,6 @@ conformance! {
         keys_that_have_expired_are_not_visited
         many_keys_that_have_expired_are_not_visited
         visits_may_write_and_clear
-        visits_that_need_memory_visit_every_key_once;
+        visits_that_need_memory_visit_every_key_once
+        tens_of_thousands_of_keys_are_visited_once;
 }
