@@ -600,6 +600,7 @@ impl KeyTable {
 }
 
 mod eviction;
+mod export;
 
 #[cfg(test)]
 mod tests;

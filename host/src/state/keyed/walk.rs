@@ -150,13 +150,7 @@ impl KeyedState {
 
     /// Evicts everything, and writes down keys in the order in which they are stored.
     fn write_evicted(&mut self, writing: &mut Writing) -> Result<(), WalkError> {
-        self.table.evict_all(&mut self.behind);
-        let states = &self.states;
-        self.cells.evict_all(|state| ttl_of(states, state).is_some(), &mut self.behind)?;
-        self.behind.check()?;
-        if let Some(spill) = self.behind.spill() {
-            spill.drain()?;
-        }
+        self.evict_all()?;
         let asking: Vec<u16> = (0_u16..)
             .zip(&self.states)
             .filter(|(_, spec)| spec.is_some_and(|spec| spec.on_end))
