@@ -143,7 +143,7 @@ struct Wanted {
 
 impl Wanted {
     /// The fields of a stored key in their order, as far as they lead to the key.
-    fn order<'k>(&'k self, state: u16) -> (u16, u16, usize, &'k [u8]) {
+    fn order(&self, state: u16) -> (u16, u16, usize, &[u8]) {
         (self.group, state, self.key.len(), &self.key)
     }
 }

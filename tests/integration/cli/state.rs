@@ -37,6 +37,11 @@ fn run(job: &str, sets: &[&str], dump: &Path) -> Said {
     command.output().expect("it can be started").into()
 }
 
+/// Whether a task had to evict state: the marker of its spill stays.
+fn has_spilled(folder: &Path, task: &str) -> bool {
+    folder.join("spill").join(task).join("wasmill-spill").exists()
+}
+
 /// The documents that a command writes, one a line.
 fn documents(said: &Said) -> Vec<Value> {
     said.expect(0).lines().map(|line| serde_json::from_str(line).expect("a JSON document a line")).collect()
@@ -102,23 +107,24 @@ fn sorted(mut lines: Vec<String>) -> Vec<String> {
 
 #[test]
 fn sums_are_shown_by_their_schema_on_both_backends_and_by_both_executors() {
-    let count = format!("source.numbers.count={RECORDS}");
-    let keys = format!("source.numbers.keys={KEYS}");
+    let (records, keys) = (20_000, 6_000);
+    let (count_set, keys_set) = (format!("source.numbers.count={records}"), format!("source.numbers.keys={keys}"));
     let mut exports = BTreeSet::new();
     for (backend, seed) in BACKENDS.iter().flat_map(|backend| [(backend, None), (backend, Some("5"))]) {
         let folder = folder();
         let dump = folder.path().join("sums");
         let mut command = wasmill(["run", &job_path("keyed-sum"), "--dump-state"]);
         command.arg(&dump).current_dir(folder.path()).args(seed.iter().flat_map(|seed| ["--seed", seed]));
-        for set in [&count, &keys, "parallelism=3", "sink.sums.type=blackhole"].iter().chain(*backend) {
+        for set in [&count_set, &keys_set, "parallelism=3", "sink.sums.type=blackhole"].iter().chain(*backend) {
             command.args(["--set", set]);
         }
         let said: Said = command.output().expect("it can be started").into();
         said.expect(0);
+        assert_eq!(has_spilled(folder.path(), "keyed-sum/sum-0"), backend.len() > 1, "{backend:?}");
         exports.insert(state(&["export"], &dump, &["sum", "sum", "--format", "json"]).expect(0).to_owned());
     }
     let mut sums: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
-    for (key, value) in reference::numbers(RECORDS, KEYS) {
+    for (key, value) in reference::numbers(records, keys) {
         let (sum, updates) = sums.entry(key).or_default();
         (*sum, *updates) = (*sum + value, *updates + 1);
     }
@@ -176,6 +182,7 @@ fn lists_maps_and_namespaces_are_shown_whole_and_in_order_on_both_backends() {
         let folder = folder();
         let dump = folder.path().join("dump");
         run(&collections(folder.path()), backend, &dump).expect(0);
+        assert_eq!(has_spilled(folder.path(), "collections/keep-0"), backend.len() > 1, "{backend:?}");
         let get = |more: &[&str]| state(&["get"], &dump, &[&["keep"], more].concat());
         for key in [0, 7, KEYS - 1] {
             let typed = key.to_string();

@@ -119,8 +119,9 @@ impl DumpFolder {
 
     /// Removes all data but that of this name.
     pub(super) fn remove_data_but(&self, kept: &str) -> io::Result<()> {
-        let data = names(&self.folder)?.into_iter().filter(|name| name != kept && data_number(name).is_some());
-        data.map(|name| fs::remove_dir_all(self.folder.join(name))).collect()
+        let names = names(&self.folder)?;
+        let mut data = names.iter().filter(|name| *name != kept && data_number(name).is_some());
+        data.try_for_each(|name| fs::remove_dir_all(self.folder.join(name)))
     }
 
     fn remove_unfinished(&self) -> io::Result<()> {
