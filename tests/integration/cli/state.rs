@@ -236,6 +236,16 @@ fn lists_maps_and_namespaces_are_shown_whole_and_in_order_on_both_backends() {
 }
 
 #[test]
+fn state_of_format_version_1_is_still_read() {
+    // Written by the first version that could, of the operator `collections` with 24 numbers and 3 keys.
+    let dump = root().join("tests/fixtures/state-format-1");
+    let exports =
+        ["seen", "by-kind", "tens", "all"].map(|name| state(&["export"], &dump, &["keep", name]).expect(0).to_owned());
+    let golden = fs::read_to_string(root().join("tests/golden/state-format-1.jsonl")).expect("it is there");
+    assert_eq!(exports.concat(), golden);
+}
+
+#[test]
 fn broadcast_state_is_shown_once_and_found_by_map_key() {
     let folder = folder();
     let text = format!(
