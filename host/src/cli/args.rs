@@ -2,14 +2,17 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand};
+use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::new::Template;
 
 /// A stateful stream runtime whose operators are sandboxed WebAssembly components.
 #[derive(Parser)]
-#[command(version, after_help = "Exit codes: 0 done, 1 the job failed, 2 usage or job file, 3 a plugin was refused.")]
+#[command(
+    version,
+    after_help = "Exit codes: 0 done, 1 the job failed, 2 usage or job file, 3 a plugin was refused, 4 state was refused."
+)]
 pub(super) struct Args {
     /// Show more log lines: -v debug, -vv trace
     #[arg(short, long, global = true, action = ArgAction::Count)]
@@ -22,7 +25,7 @@ pub(super) struct Args {
 pub(super) enum Command {
     /// Run a job here until its input ends or Ctrl-C
     #[command(
-        after_help = "Example:\n  wasmill run plugins/word-count/job.toml --set source.lines.path=book.txt --set sink.counts.type=file --set sink.counts.path=counts"
+        after_help = "Examples:\n  wasmill run plugins/word-count/job.toml --set source.lines.path=book.txt --set sink.counts.type=file --set sink.counts.path=counts\n  wasmill run plugins/word-count/job.toml --dump-state words    (and then: wasmill state get words count count the)"
     )]
     Run(RunArgs),
     /// Check job file, graph and plugins and show the graph; touch neither inputs nor outputs
@@ -41,6 +44,11 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: PluginCommand,
     },
+    /// Look into the state that a job has left
+    State {
+        #[command(subcommand)]
+        command: StateCommand,
+    },
     /// Write the completions of a shell to standard output
     #[command(
         after_help = "Examples:\n  wasmill completions bash > ~/.local/share/bash-completion/completions/wasmill\n  wasmill completions fish > ~/.config/fish/completions/wasmill.fish\n  wasmill completions zsh > ~/.zfunc/_wasmill    (with ~/.zfunc in fpath)"
@@ -53,6 +61,83 @@ pub(super) enum PluginCommand {
     /// Show what a component describes, imports and exports
     #[command(after_help = "Example:\n  wasmill plugin inspect operator.wasm")]
     Inspect(InspectArgs),
+}
+
+#[derive(Subcommand)]
+pub(super) enum StateCommand {
+    /// List operators and their states: kinds, schemas, entries, bytes
+    #[command(
+        after_help = "Example:\n  wasmill run plugins/word-count/job.toml --dump-state words > counts.jsonl\n  wasmill state list words"
+    )]
+    List(StateListArgs),
+    /// Show what a key has in a state
+    #[command(
+        after_help = "Examples:\n  wasmill state get words count count the\n  wasmill state get sums sum sum 17 --json\n  wasmill state get scores best by-day '[\"anna\",7]'\n\nA list is shown whole, in its order, and so is a map. Where the key has entries in namespaces, there is a line for each namespace."
+    )]
+    Get(StateGetArgs),
+    /// Write all entries of a state, one JSON document a line
+    #[command(
+        after_help = "Example:\n  wasmill state export words count count | sort | head\n\nEach line has a value, and what it is found by: key, namespace, map_key, or for lists of a task the task. Entries of a list, or of a map, of one key follow one another in their order."
+    )]
+    Export(StateExportArgs),
+}
+
+#[derive(ClapArgs)]
+pub(super) struct StateListArgs {
+    /// The folder with the state
+    #[arg(value_name = "DIR")]
+    pub(super) folder: PathBuf,
+    /// Only this operator
+    #[arg(value_name = "OPERATOR")]
+    pub(super) operator: Option<String>,
+    /// Write a JSON document, with schemas
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(ClapArgs)]
+pub(super) struct StateArgs {
+    /// The folder with the state
+    #[arg(value_name = "DIR")]
+    pub(super) folder: PathBuf,
+    /// The operator's id in the job
+    #[arg(value_name = "OPERATOR")]
+    pub(super) operator: String,
+    /// The state's name
+    #[arg(value_name = "STATE")]
+    pub(super) state: String,
+}
+
+#[derive(ClapArgs)]
+pub(super) struct StateGetArgs {
+    #[command(flatten)]
+    pub(super) of: StateArgs,
+    /// The key as `wasmill state export` shows it; text may come without quotes. For broadcast state the map key; none for lists of a task
+    #[arg(value_name = "KEY", allow_hyphen_values = true)]
+    pub(super) key: Option<String>,
+    /// Write one JSON document with everything that the key has
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(ClapArgs)]
+pub(super) struct StateExportArgs {
+    #[command(flatten)]
+    pub(super) of: StateArgs,
+    /// How entries are written
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) format: ExportFormat,
+    /// The same as --format json
+    #[arg(long, conflicts_with = "format")]
+    pub(super) json: bool,
+}
+
+/// How entries are written.
+#[derive(Clone, Copy, Default, ValueEnum)]
+pub(super) enum ExportFormat {
+    /// JSON lines
+    #[default]
+    Json,
 }
 
 #[derive(ClapArgs)]
@@ -78,6 +163,10 @@ pub(super) struct RunArgs {
     /// Run all tasks on one thread, in an order decided by this number, with simulated time: for debugging
     #[arg(long, value_name = "NUMBER")]
     pub(super) seed: Option<u64>,
+    /// When the input has ended, or the job was stopped, write the state of all operators to this folder, for `wasmill state`: a new or empty one, or one with an earlier dump,
+    /// which is replaced
+    #[arg(long, value_name = "DIR")]
+    pub(super) dump_state: Option<PathBuf>,
 }
 
 #[derive(ClapArgs)]

@@ -12,12 +12,13 @@ mod place;
 mod plan;
 mod run;
 mod show;
+mod state;
 
 use std::{process::ExitCode, time::Instant};
 
 use clap::Parser;
 
-use crate::job::JobError;
+use crate::job::{JobError, StoredStateError, StoredStateProblem};
 
 /// Done, or stopped on request.
 pub const EXIT_DONE: u8 = 0;
@@ -27,6 +28,8 @@ pub const EXIT_FAILED: u8 = 1;
 pub const EXIT_USAGE: u8 = 2;
 /// A plugin could not be built or was refused.
 pub const EXIT_PLUGIN: u8 = 3;
+/// Stored state was refused: it is missing something, damaged, or of a later version.
+pub const EXIT_STATE: u8 = 4;
 
 /// Runs the command line. `process_start` is when the process started.
 pub fn main(process_start: Instant) -> ExitCode {
@@ -37,6 +40,7 @@ pub fn main(process_start: Instant) -> ExitCode {
         args::Command::Plan(plan) => plan::plan(plan),
         args::Command::Build(build) => build::build(build),
         args::Command::New(new) => new::new(new),
+        args::Command::State { command } => state::state(command),
         args::Command::Completions(completions) => completions::completions(completions),
         args::Command::Plugin { command: args::PluginCommand::Inspect(inspect) } => inspect::inspect(inspect),
     };
@@ -50,6 +54,13 @@ pub fn main(process_start: Instant) -> ExitCode {
 }
 
 fn exit_code(error: &anyhow::Error) -> u8 {
+    if let Some(error) = error.downcast_ref::<StoredStateError>() {
+        // As every path that is not there.
+        return if matches!(error.problem, StoredStateProblem::Absent) { EXIT_USAGE } else { EXIT_STATE };
+    }
+    if error.is::<state::UndecodableState>() {
+        return EXIT_STATE;
+    }
     match error.downcast_ref::<JobError>() {
         Some(JobError::Build { .. } | JobError::Read { .. } | JobError::Digest { .. } | JobError::Load { .. }) => {
             EXIT_PLUGIN

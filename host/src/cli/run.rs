@@ -18,7 +18,7 @@ use super::{
     show,
 };
 use crate::{
-    job::{Executor, Loader, Outcome, Report, RunOptions, prepare},
+    job::{DumpFolder, Executor, Loader, Outcome, Report, RunOptions, prepare},
     runtime::Control,
     spec::{JobFile, SinkKind, Surroundings},
 };
@@ -31,10 +31,15 @@ pub(super) fn run(args: RunArgs, process_start: Instant) -> anyhow::Result<u8> {
     if args.json && job.sinks.iter().any(|sink| matches!(sink.kind, SinkKind::Stdout { .. })) {
         bail!("--json and a stdout sink both want standard output: use --report FILE, or another sink");
     }
+    // Better now than after hours of work.
+    let dump = args.dump_state.as_deref().map(DumpFolder::claim).transpose()?;
     let mut loader = Loader::new(cache_folder().as_deref())?;
-    let prepared = prepare(job, &mut loader, &mut show::say)?;
+    let mut prepared = prepare(job, &mut loader, &mut show::say)?;
+    if let Some(folder) = dump {
+        prepared.dump_state_to(folder);
+    }
     if let Some(path) = &args.report {
-        // Better now than after hours of work.
+        // This too.
         fs::write(path, "").with_context(|| format!("the report can't be written to {}", path.display()))?;
     }
     let control = Arc::new(Control::default());
@@ -61,6 +66,10 @@ pub(super) fn run(args: RunArgs, process_start: Instant) -> anyhow::Result<u8> {
         return reported.map(|()| EXIT_DONE);
     }
     show::summary(&report);
+    if let (Some(folder), None) = (&args.dump_state, &fault) {
+        let folder = folder.display();
+        show::say(&format!("state written to {folder}: wasmill state list {folder}"));
+    }
     if args.json {
         let document = serde_json::to_string(&report)?;
         show::out(|out| writeln!(out, "{document}"))?;

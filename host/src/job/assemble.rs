@@ -264,7 +264,7 @@ impl Assembler<'_> {
             batch: spec.batch.limits,
         };
         let log = log_lines(format!("{}/{task}", planned.id), Arc::clone(&self.clock), counters);
-        Execution::new(ExecutionSetup {
+        let execution = Execution::new(ExecutionSetup {
             info,
             plugin: Arc::clone(&self.job.plugins[index].plugin) as Arc<dyn Plugin>,
             config: operator.config.to_string(),
@@ -288,8 +288,13 @@ impl Assembler<'_> {
             time: CallTime { now: self.clock.now(), watermark: None },
             log,
             spill: self.spill(&planned.id, task),
-        })
-        .map_err(JobError::Fault)
+        });
+        let mut execution = execution.map_err(JobError::Fault)?;
+        let has_state = !self.job.plugins[index].plugin.descriptor().states.is_empty();
+        if let Some(dump) = self.job.dump.as_ref().filter(|_| has_state) {
+            execution.give_state_to(dump.keeper(&planned.id, task));
+        }
+        Ok(execution)
     }
 
     /// Where a task of this operator keeps state that does not fit its share of the memory.

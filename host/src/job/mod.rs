@@ -2,15 +2,22 @@
 
 mod assemble;
 pub mod builder;
+mod dump;
 mod plan;
 mod plugins;
 mod prepare;
 mod report;
 mod run;
+mod stored_state;
 mod timeline;
 
+pub use dump::{DumpFolder, DumpFolderError};
 pub use plan::{Carries, Plan, PlannedEdge, Role, SinkFacts, SourceFacts, Vertex, plan};
 pub use plugins::{JobError, Loader, Located};
 pub use prepare::{PreparedJob, prepare};
 pub use report::{Outcome, Report, VertexReport};
 pub use run::{Executor, Progress, RunOptions};
+pub use stored_state::{
+    DescribedState, Ended, Entries, Manifest, PluginOfState, StoredEntry, StoredFile, StoredOperator, StoredState,
+    StoredStateError, StoredStateProblem,
+};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Loader, Located,
+    DumpFolder, Loader, Located,
     plan::{Plan, SinkFacts, SourceFacts, plan},
     plugins::JobError,
 };
@@ -23,6 +23,14 @@ pub struct PreparedJob {
     pub plugins: Vec<Located>,
     pub(super) sources: Vec<Arc<dyn Source>>,
     pub(super) sinks: Vec<Arc<dyn Sink>>,
+    pub(super) dump: Option<DumpFolder>,
+}
+
+impl PreparedJob {
+    /// Lets the state of all tasks be written to a folder when the job has ended well or was stopped.
+    pub fn dump_state_to(&mut self, folder: DumpFolder) {
+        self.dump = Some(folder);
+    }
 }
 
 /// Builds and loads the plugins of a job and plans it. Touches neither inputs nor outputs.
@@ -47,7 +55,7 @@ pub fn prepare(spec: JobFile, loader: &mut Loader, say: &mut dyn FnMut(&str)) ->
         .collect();
     let descriptors: Vec<_> = plugins.iter().map(|located| located.plugin.descriptor()).collect();
     let plan = plan(&spec, &source_facts, &descriptors, &sink_facts)?;
-    Ok(PreparedJob { spec, plan, plugins, sources, sinks })
+    Ok(PreparedJob { spec, plan, plugins, sources, sinks, dump: None })
 }
 
 fn open_source(kind: &SourceKind) -> Arc<dyn Source> {

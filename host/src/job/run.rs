@@ -11,6 +11,7 @@ use super::{
     plugins::JobError,
     prepare::PreparedJob,
     report::{Outcome, Report, VertexReport},
+    stored_state::Ended,
     timeline::Timeline,
 };
 use crate::{
@@ -99,8 +100,9 @@ impl PreparedJob {
         let elapsed = start.elapsed();
         timeline.finish(elapsed, taken(&counters));
         progress(self.progress(&counters, start));
-        let fault = result.err();
-        let outcome = match (&fault, control.stop.load(Ordering::Relaxed)) {
+        let stopped = control.stop.load(Ordering::Relaxed);
+        let fault = result.and_then(|()| self.finish_dump(if stopped { Ended::Stopped } else { Ended::Done })).err();
+        let outcome = match (&fault, stopped) {
             (Some(_), _) => Outcome::Failed,
             (None, true) => Outcome::Stopped,
             (None, false) => Outcome::Done,

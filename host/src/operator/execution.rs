@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 mod culprit;
 mod input;
+mod keeper;
 
 use self::input::{Arrival, TaskInput};
+pub use self::keeper::StateKeeper;
 use super::{
     CallTime, DeadLetter, Descriptor, Exchange, ExchangeLimits, Failure, Instance, InstanceLimits, Keying, LogLevel,
     OutputRule, Phase, Plugin, StateDescriptor, StateKind, TaskInfo, dead_letter::describe_record,
@@ -88,6 +90,8 @@ pub struct Execution {
     memory_relieved_at: usize,
     /// The end of the input has keys to visit.
     visits_left: bool,
+    /// Who gets the state when the task has come to its end.
+    keeper: Option<Box<dyn StateKeeper>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -153,6 +157,7 @@ impl Execution {
             good_calls: 0,
             memory_relieved_at: 0,
             visits_left,
+            keeper: None,
         })
     }
 

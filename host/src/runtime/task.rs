@@ -4,7 +4,8 @@
 //! task goes through edges. A step takes one element (or one read of a source), or one batch of work at the end of the input, and never blocks.
 //!
 //! Invariants: while an edge has elements that did not fit, the task takes no input; all results that an element triggers leave before the next is taken; at the end of a
-//! bounded input comes the last watermark, then for each operator in the order of the tree its visits and its close, then the end mark.
+//! bounded input comes the last watermark, then for each operator in the order of the tree its visits, its close and the
+//! handing over of its state, then the end mark.
 
 use std::{
     sync::{
@@ -357,7 +358,7 @@ impl Task {
         node.counters.named.counter("state-bytes").set(bytes as u64);
         node.counters.named.counter("state-evicted").set(spilled.entries);
         node.counters.named.counter("state-disk-bytes").set(spilled.disk_bytes);
-        Ok(())
+        execution.hand_over_state(time)
     }
 
     /// Gives a batch to an input of a node.

@@ -10,6 +10,7 @@
 //! What lies behind ([`Behind`]) holds entries that were evicted. A place knows whether that may be so ([`Beyond`]): where nothing was, nobody is asked.
 
 mod eviction;
+mod export;
 mod place;
 
 use hashbrown::HashTable;

@@ -5,10 +5,14 @@
 
 use std::sync::Arc;
 
+mod export;
 mod walk;
 
 use self::walk::KeyList;
-pub use self::walk::WalkError;
+pub use self::{
+    export::{ExportError, TakeEntry},
+    walk::WalkError,
+};
 use super::{
     Expiry,
     behind::{Behind, SpillSetup},

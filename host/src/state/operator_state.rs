@@ -3,14 +3,15 @@
 //! Owns the lists and broadcast maps of one task. What a call writes is staged elsewhere and comes here when the call has returned well, so what lies here is what the
 //! last good call left. How state moves to other tasks when their number changes is decided by [`redistribute`].
 //!
-//! Absent on purpose: channels and wasm, as in the whole room; and how it is stored, which comes with checkpoints.
+//! Absent on purpose: channels and wasm, as in the whole room.
 
 use std::{
     collections::BTreeMap,
+    io,
     ops::Bound::{Excluded, Unbounded},
 };
 
-use super::StoredColumn;
+use super::{NO_KEY_GROUP, StoredBytes, StoredColumn, StoredKey, TakeEntry};
 
 /// The kinds of operator state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +88,38 @@ impl OperatorStates {
         let range = (after.map_or(Unbounded, Excluded), Unbounded);
         let entries = self.map(state).into_iter().flat_map(move |map| map.range::<[u8], _>(range));
         entries.map(|(key, (version, value))| (&**key, *version, &**value))
+    }
+
+    /// Hands every element and entry to `take` as it is stored, in ascending order of stored keys: under [`NO_KEY_GROUP`] and the empty key, with the index of an element or the map key
+    /// as the rest. `versions` has the current schema version of each state.
+    ///
+    /// # Errors
+    /// What `take` answers; some entries may have been handed over.
+    pub fn export(&self, versions: &[u16], take: &mut TakeEntry<'_>) -> io::Result<()> {
+        let (mut key, mut bytes) = (Vec::new(), Vec::new());
+        let mut each = |state, entry: &[u8], version, value: &[u8]| {
+            let stored = StoredKey { key_group: NO_KEY_GROUP, state, key: &[], namespace: &[], entry };
+            stored.encode(&mut key).expect("map keys are bounded where they come in");
+            StoredBytes { version, last_access: None, value }.encode(&mut bytes).expect("what is absent is not kept");
+            take(&key, &bytes)
+        };
+        for ((state, content), current) in (0_u16..).zip(&self.states).zip(versions) {
+            match content {
+                Some(Content::List(_, elements)) => {
+                    for index in 0..elements.values.len() {
+                        let (version, value) = elements.get(index, *current);
+                        each(state, &(index as u64).to_be_bytes(), version, value)?;
+                    }
+                }
+                Some(Content::Broadcast(map)) => {
+                    for (map_key, (version, value)) in map {
+                        each(state, map_key, *version, value)?;
+                    }
+                }
+                None => {}
+            }
+        }
+        Ok(())
     }
 
     /// Bytes of all elements, keys and values.

@@ -18,6 +18,8 @@
 
 use crate::stream::EventTime;
 
+/// Stands where a stored key has its key group, for state that belongs to a task and no key. It is above every key group, so such state comes last.
+pub const NO_KEY_GROUP: u16 = u16::MAX;
 /// Bytes of a key.
 pub const KEY_BYTES_MAX: usize = 4 << 10;
 /// Bytes of a namespace.

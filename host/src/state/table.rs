@@ -609,6 +609,7 @@ impl KeyTable {
 }
 
 mod eviction;
+mod export;
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ mod new;
 mod refusals;
 mod run;
 mod signals;
+mod state;
 mod streams;
 
 use std::{

@@ -3,7 +3,7 @@
 //! Lists are read in `open` alone and written whole; broadcast maps are written while records are processed that every task gets. What is written waits here until the
 //! call has returned well, beside what it wrote to keyed state.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io};
 
 use super::{Exchange, Phase, STAGED_CALL_BYTES, check_sizes};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
         Descriptor, StateKind,
         stage_error::{StageError, no_state},
     },
-    state::{OperatorStateKind, OperatorStates, StoredColumn},
+    state::{OperatorStateKind, OperatorStates, StoredColumn, TakeEntry},
     stream::BytesColumn,
 };
 
@@ -135,6 +135,14 @@ impl Exchange {
     /// Bytes of operator state.
     pub(in crate::operator) fn operator_state_bytes(&self) -> usize {
         self.operator_state.as_ref().map_or(0, |stage| stage.states.bytes())
+    }
+
+    /// Hands all operator state, as the last good call left it, to `take`.
+    ///
+    /// # Errors
+    /// What `take` answers.
+    pub(in crate::operator) fn export_operator_state(&self, take: &mut TakeEntry<'_>) -> io::Result<()> {
+        self.operator_state.as_ref().map_or(Ok(()), |stage| stage.states.export(&stage.versions, take))
     }
 
     /// The elements of a list or union list, as the last good call left them.

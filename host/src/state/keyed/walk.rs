@@ -129,7 +129,7 @@ impl KeyedState {
             return Ok(KeyList::Table(asking(|form| form == Form::Point).then_some(0)));
         }
         if evicted {
-            self.evict_everything()?;
+            self.evict_all()?;
             let mut asking = self.asking();
             if let (Some(state), None) = (asking.next(), asking.next()) {
                 return Ok(KeyList::Stored { state, group: 0, from: Vec::new() });
@@ -175,17 +175,6 @@ impl KeyedState {
     fn asking(&self) -> impl Iterator<Item = u16> {
         let asking = (0_u16..).zip(&self.states).filter(|(_, spec)| spec.is_some_and(|spec| spec.on_end));
         asking.map(|(id, _)| id)
-    }
-
-    fn evict_everything(&mut self) -> Result<(), SpillError> {
-        self.table.evict_all(&mut self.behind);
-        let states = &self.states;
-        self.cells.evict_all(|state| ttl_of(states, state).is_some(), &mut self.behind)?;
-        self.behind.check()?;
-        if let Some(spill) = self.behind.spill() {
-            spill.settle()?;
-        }
-        Ok(())
     }
 
     /// Reads keys that have an entry in a state on, until there are `most`, and the values of point states with them. Returns from which stored key to go on, none at the end of the

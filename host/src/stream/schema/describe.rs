@@ -26,9 +26,14 @@ pub(super) fn schema(encoding: Encoding, shape: Option<&Type>, f: &mut Formatter
             Encoding::Opaque => "opaque bytes",
         });
     };
-    f.write_str(article(shape))?;
-    describe(shape, OPENED_MAX, f)?;
+    of_type(shape, f)?;
     f.write_str(" in postcard")
+}
+
+/// A type alone, with its article.
+pub(super) fn of_type(shape: &Type, f: &mut Formatter<'_>) -> Result {
+    f.write_str(article(shape))?;
+    describe(shape, OPENED_MAX, f)
 }
 
 fn article(shape: &Type) -> &'static str {

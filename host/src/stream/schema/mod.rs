@@ -15,14 +15,19 @@
 //! | unit | `null` |
 //! | json | the document itself; white space is removed if it holds line breaks |
 //! | postcard | as `serde_json` would write the value, except: `bytes` are base64; floats that are not finite are `null`; maps whose keys can't be the names of an object's members are lists of pairs |
+//!
+//! The keys of map state have an encoding of their own, in which bytes are ordered as keys are: see [`Schema::render_map_key`]. The way back, from JSON to bytes, is there for what a person
+//! types: [`Schema::bytes_of_typed`].
 
 mod describe;
 mod document;
 mod json;
+mod map_key;
 mod plan;
 mod render;
 #[cfg(test)]
 mod tests;
+mod typed;
 
 use std::{fmt, sync::Arc};
 
@@ -31,6 +36,7 @@ use plan::Plan;
 use thiserror::Error;
 
 pub use render::{Problem, RenderError};
+pub use typed::TypedError;
 
 /// The longest schema document that is read, in bytes. The largest that a derive makes of real types is a few KiB.
 pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;

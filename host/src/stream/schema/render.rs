@@ -56,6 +56,9 @@ pub enum Problem {
     /// A list or map goes on and on while its elements take few bytes or none.
     #[error("as JSON it is more than {OUTPUT_BYTES_PER_BYTE_MAX} times as long")]
     TooLong,
+    /// A zero within a map key's text or bytes is neither part of it nor its end.
+    #[error("a zero is followed by what can't follow it")]
+    NotEscaped,
     /// Not a JSON document.
     #[error("it is not a JSON document: {0}")]
     NotJson(String),

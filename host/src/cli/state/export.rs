@@ -1,0 +1,71 @@
+//! `wasmill state export`.
+
+use std::io::{self, BufWriter, Write};
+
+use anyhow::Context;
+
+use super::{find, show::Shower};
+use crate::{
+    cli::{
+        EXIT_DONE,
+        args::{ExportFormat, StateExportArgs},
+    },
+    job::{DescribedState, StoredEntry, StoredState},
+    operator::StateKind,
+};
+
+/// Lines are written when there are so many bytes of them.
+const WRITTEN_AT_ONCE: usize = 64 << 10;
+
+pub(super) fn export(args: StateExportArgs) -> anyhow::Result<u8> {
+    let StateExportArgs { of, format: ExportFormat::Json, json: _ } = args;
+    let stored = StoredState::open(&of.folder)?;
+    let (operator, state) = find(&stored, &of)?;
+    let mut out = BufWriter::with_capacity(WRITTEN_AT_ONCE, io::stdout().lock());
+    let mut entries = stored.entries(operator, state);
+    let mut text = Vec::new();
+    while let Some(entry) = entries.next()? {
+        text.clear();
+        line(state, &entry, &mut text)?;
+        match out.write_all(&text) {
+            Ok(()) => {}
+            // Whoever read (`| head`) has seen what they wanted.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(EXIT_DONE),
+            Err(error) => return Err(error).context("standard output can't be written to"),
+        }
+    }
+    match out.flush() {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("standard output can't be written to")
+        }
+        Ok(()) | Err(_) => Ok(EXIT_DONE),
+    }
+}
+
+/// Appends an entry and a line feed.
+fn line(state: &DescribedState, entry: &StoredEntry<'_>, out: &mut Vec<u8>) -> anyhow::Result<()> {
+    let shower = Shower::new(state);
+    out.push(b'{');
+    if state.kind.is_keyed() {
+        out.extend_from_slice(b"\"key\":");
+        shower.key(entry.key, out)?;
+        out.push(b',');
+    }
+    if matches!(state.kind, StateKind::OperatorList | StateKind::OperatorUnion) {
+        out.extend_from_slice(format!("\"task\":{},", entry.task).as_bytes());
+    }
+    if !entry.namespace.is_empty() {
+        out.extend_from_slice(b"\"namespace\":");
+        shower.namespace(entry.namespace, out)?;
+        out.push(b',');
+    }
+    if state.kind.is_map() {
+        out.extend_from_slice(b"\"map_key\":");
+        shower.map_key(entry.entry, out)?;
+        out.push(b',');
+    }
+    out.extend_from_slice(b"\"value\":");
+    shower.value(entry, out)?;
+    out.extend_from_slice(b"}\n");
+    Ok(())
+}
