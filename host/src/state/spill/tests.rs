@@ -43,7 +43,7 @@ fn key(number: u16) -> Vec<u8> {
     // All lengths, with keys that are prefixes of others, and long common beginnings.
     let mut key = vec![group];
     key.extend(std::iter::repeat_n(0xff, usize::from(number % 3) * 9));
-    key.extend_from_slice(&number.to_be_bytes()[usize::from(number < 256 && number % 5 == 0)..]);
+    key.extend_from_slice(&number.to_be_bytes()[usize::from(number < 256 && number.is_multiple_of(5))..]);
     key
 }
 
