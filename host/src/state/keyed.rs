@@ -436,11 +436,8 @@ impl KeyedState {
                 return Ok(());
             }
             // The larger one may be as small as it gets: the memory of its arrays is not given back.
-            let freed = if cells > table {
-                self.evict_cells(over)? || self.evict_entries()?
-            } else {
-                self.evict_entries()? || self.evict_cells(over)?
-            };
+            let freed =
+                (cells > table && self.evict_cells(over)?) || self.evict_entries()? || self.evict_cells(over)?;
             if !freed {
                 return Ok(());
             }

@@ -261,7 +261,7 @@ pub(super) fn what_has_expired_can_be_written_anew(backend: Backend) {
             let (a, value) = (call.slots[0], round.to_string());
             for namespace in ["", "n"] {
                 (0..2).for_each(|state| assert_eq!(call.get(state, a, namespace), some(&value)));
-                (2..4).for_each(|state| assert_eq!(call.list(state, a, namespace), [value.clone()]));
+                (2..4).for_each(|state| assert_eq!(call.list(state, a, namespace), [&*value]));
                 (4..6).for_each(|state| assert_eq!(call.map(state, a, namespace), [format!("k{}={value}", round % 2)]));
             }
         });

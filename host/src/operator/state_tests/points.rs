@@ -84,7 +84,7 @@ pub(super) fn namespaces_are_apart(backend: Backend) {
             call.put_entry(2, x, namespace, "k", &number.to_string());
         }
     });
-    for cleared in 0..NAMESPACES.len() {
+    for (cleared, to_clear) in NAMESPACES.into_iter().enumerate() {
         task.call(&["x"], move |call| {
             let x = call.slots[0];
             for (number, namespace) in NAMESPACES.iter().enumerate() {
@@ -93,7 +93,7 @@ pub(super) fn namespaces_are_apart(backend: Backend) {
                 assert_eq!(call.list(1, x, namespace), if gone { vec![] } else { vec![value.clone()] });
                 assert_eq!(call.map(2, x, namespace), if gone { vec![] } else { vec![format!("k={value}")] });
             }
-            (0..3).for_each(|state| call.clear(state, x, NAMESPACES[cleared]));
+            (0..3).for_each(|state| call.clear(state, x, to_clear));
         });
     }
 }
