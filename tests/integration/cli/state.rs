@@ -435,6 +435,27 @@ fn the_state_of_a_job_that_is_stopped_is_what_its_results_say() {
 }
 
 #[test]
+fn a_dump_that_can_not_be_written_fails_the_job_by_the_name_of_the_file() {
+    let folder = folder();
+    let job = write_job(folder.path(), super::ENDLESS);
+    let dump = folder.path().join("sums");
+    let mut child = wasmill(["run", &job, "--dump-state"])
+        .arg(&dump)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    lines.next().expect("a result").expect("it can be read");
+    fs::remove_dir_all(dump.join(".unfinished")).expect("it is there while the job runs");
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).expect("the process is there");
+    lines.for_each(drop);
+    let said: Said = child.wait_with_output().expect("it ends").into();
+    said.refused(1, &["job endless failed: operator sum, task 0: ", "sum-0.state: No such file", "writing its state"]);
+    assert!(!dump.exists(), "what was not needed is gone");
+}
+
+#[test]
 fn whoever_reads_an_export_may_go() {
     let folder = folder();
     let dump = folder.path().join("sums");
