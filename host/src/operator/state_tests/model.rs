@@ -14,8 +14,8 @@ use crate::{
 };
 
 /// More than a small task has slots.
-const KEYS: u8 = 40;
-const NAMESPACES: [&[u8]; 4] = [b"", b"n", b"n\0", b"nn"];
+const KEYS: u8 = 24;
+const NAMESPACES: [&[u8]; 3] = [b"", b"n", b"n\0"];
 /// Records of a batch at most: few, so that slots are given to other keys all the time.
 const RECORDS: usize = 4;
 const TTL_MS: u64 = 100;
@@ -294,9 +294,12 @@ fn perform_all(keys: &[u8], ops: &[Op], call: &mut Call<'_>, model: &mut Model) 
 
 /// An operation for everything that there may be of a key.
 fn look_at_all(of: u8) -> Vec<Op> {
-    let places = (0..STATES).flat_map(|state| (0..NAMESPACES.len()).map(move |namespace| (state, namespace)));
-    let op = move |(state, namespace), deed| Op { state, key: of, namespace, map_key: 5, deed };
-    places.flat_map(|place| [op(place, Deed::Get), op(place, Deed::Read(90, None))]).collect()
+    let states = (0_u32..).zip(states());
+    let look = |(state, descriptor): (u32, StateDescriptor)| {
+        let deed = if descriptor.kind.is_point() { Deed::Get } else { Deed::Read(90, None) };
+        (0..NAMESPACES.len()).map(move |namespace| Op { state, key: of, namespace, map_key: 0, deed: deed.clone() })
+    };
+    states.flat_map(look).collect()
 }
 
 fn check(backend: Backend, visits: &[bool], steps: &[Step], at_end: &[Op]) {
@@ -374,6 +377,9 @@ fn backend() -> impl Strategy<Value = Backend> {
 }
 
 proptest! {
+    // Most cases are short.
+    #![proptest_config(ProptestConfig { cases: 4 * ProptestConfig::default().cases, ..ProptestConfig::default() })]
+
     #[test]
     fn state_is_what_the_calls_made_of_it(
         backend in backend(),
