@@ -84,6 +84,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 
 /// Spoils every block of every table of the database.
 fn spoil(folder: &Path) {
+    wait_for_calm(folder);
     let tables = files(&folder.join("database/keyspaces"));
     let mut tables: Vec<_> =
         tables.into_iter().filter(|file| file.parent().is_some_and(|at| at.ends_with("tables"))).collect();
@@ -95,6 +96,19 @@ fn spoil(folder: &Path) {
         let data = bytes.len() / 2;
         bytes[..data].iter_mut().step_by(20).for_each(|byte| *byte ^= 0xff);
         fs::write(table, bytes).expect("it can be written");
+    }
+}
+
+/// Waits until no compaction is under way: its new tables would be made of what was read before it was spoilt.
+fn wait_for_calm(folder: &Path) {
+    let mut before = Vec::new();
+    let mut calm = 0;
+    while calm < 10 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let mut now = files(folder);
+        now.sort();
+        calm = if now == before { calm + 1 } else { 0 };
+        before = now;
     }
 }
 
