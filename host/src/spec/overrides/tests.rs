@@ -215,7 +215,7 @@ fn what_is_refused() {
         ("sink.poison.type=file", "--set sink.poison.type=file: sink `poison` has no `path`: the folder to write to"),
         ("paralelism=2", "unknown key `paralelism` in the job file; did you mean `parallelism`?"),
         ("checkpoint.interval=10s", "--set checkpoint.interval=10s: `checkpoint` is not supported yet"),
-        ("state.backend=rocksdb", "`backend` must be `fjall` or `memory`, not \"rocksdb\""),
+        ("state.backend=rocksdb", "`backend` must be `fjall` or `memory`, not `rocksdb`"),
         ("state.cache=big", "`cache` must be"),
         ("operator.count.config=3", "`config` must be a table, not `3`"),
         ("name.first=x", "`name` is \"word-count\", so nothing can be set in it; set `name` itself"),
