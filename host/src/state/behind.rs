@@ -14,6 +14,9 @@ use crate::{
     stream::{EventTime, KeyHash, key_group},
 };
 
+/// Values of so many bytes are read ahead at most, and one more.
+pub(super) const PRELOADED_BYTES_MAX: usize = 4 << 20;
+
 /// How a task's spill is opened.
 #[derive(Clone)]
 pub struct SpillSetup {
@@ -153,6 +156,11 @@ impl Behind {
     /// These stored keys and values are about to be asked for, in this order. They must not change before.
     pub(super) fn preload(&mut self, entries: Vec<(Vec<u8>, Vec<u8>)>) {
         self.preloaded.extend(entries);
+    }
+
+    /// Whether as much is preloaded as should be at once.
+    pub(super) fn has_preloaded_much(&self) -> bool {
+        self.preloaded.iter().map(|(_, value)| value.len()).sum::<usize>() >= PRELOADED_BYTES_MAX
     }
 
     pub(super) fn forget_preloaded(&mut self) {

@@ -81,6 +81,9 @@ pub struct Page {
     pub next: Option<Vec<u8>>,
 }
 
+/// A place and what the index has of it: 9 bytes, of which up to an eighth is empty.
+const PLACE_BYTES: usize = size_of::<Option<Place>>() + 10;
+
 /// The entries of one task.
 #[derive(Default)]
 pub struct Cells {
@@ -96,13 +99,15 @@ pub struct Cells {
     hand: usize,
     /// Where the search for expired entries goes on.
     swept: usize,
+    /// And at which entry of that place.
+    swept_to: Rest,
     scratch: (Vec<u8>, Vec<u8>),
 }
 
 impl Cells {
     /// Bytes of memory, about.
     pub fn bytes(&self) -> usize {
-        self.bytes + self.index.capacity() * 9 + self.places.len() * size_of::<Option<Place>>()
+        self.bytes
     }
 
     /// How many entries are in memory, those that only say that something is gone included.
@@ -134,7 +139,7 @@ impl Cells {
         }
         let beyond = if behind.may_contain() { Beyond::Something } else { Beyond::Nothing };
         let place = Place { prefix: SmallVec::from_slice(prefix), entries: Entries::default(), beyond, used: true };
-        self.bytes += outside(&place.prefix);
+        self.bytes += PLACE_BYTES + outside(&place.prefix);
         let at = match self.free.pop() {
             Some(at) => {
                 self.places[at as usize] = Some(place);
@@ -153,7 +158,7 @@ impl Cells {
     /// Forgets a place.
     fn drop_place(&mut self, at: u32) {
         let Some(place) = self.places[at as usize].take() else { return };
-        self.bytes -= outside(&place.prefix) + place.entries.bytes();
+        self.bytes -= PLACE_BYTES + outside(&place.prefix) + place.entries.bytes();
         if let Ok(found) = self.index.find_entry(spread(tag(&place.prefix)), |(_, other)| *other == at) {
             found.remove();
         }
@@ -427,5 +432,40 @@ impl Filling {
         self.page.rests.push(rest);
         self.page.values.push_with_version(version, value);
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        background::Inline,
+        state::{SpillOptions, SpillSetup},
+    };
+
+    #[test]
+    fn clearing_what_is_not_there_takes_no_memory_for_good() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let setup = SpillSetup {
+            directory: folder.path().join("spill"),
+            options: SpillOptions::default(),
+            background: std::sync::Arc::new(Inline::at_once()),
+        };
+        let mut behind = Behind::new(Some(setup), 128);
+        let mut cells = Cells::default();
+        cells.put((b"0123456789abcdef", b"map key"), 1, b"value", EventTime(0), &behind);
+        cells.commit();
+        cells.evict_all(|_| false, &mut behind).expect("the disk is well");
+        assert!(behind.may_contain());
+        for key in 0..10_000_u128 {
+            cells.clear(&key.to_be_bytes(), &behind);
+            cells.commit();
+            let over = cells.bytes().saturating_sub(64 << 10);
+            if over > 0 {
+                cells.evict(over, |_| false, &mut behind).expect("the disk is well");
+            }
+        }
+        assert!(cells.bytes() <= 66 << 10, "{} bytes", cells.bytes());
+        assert!(cells.places.len() <= 1_000, "{} places", cells.places.len());
     }
 }

@@ -104,8 +104,8 @@ impl From<SlotError> for StateError {
 
 /// An entry of the table takes about so many bytes, and its guest's slot should not be more than a few percent of it.
 const BYTES_PER_SLOT_MIN: usize = 256;
-/// So many places or buckets are looked at for expired entries after each call.
-const SWEPT_PER_CALL: usize = 64;
+/// So many buckets, and entries in cells, are looked at for expired ones after each call.
+const SWEPT_PER_CALL: usize = 256;
 /// At least so many bytes are freed at a time.
 const EVICTED_BYTES_MIN: usize = 16 << 10;
 /// At most so many entries are evicted after one call while memory lasts.
@@ -426,7 +426,7 @@ impl KeyedState {
 
     /// Evicts from the larger of table and cells until the budget holds.
     fn evict(&mut self) -> Result<(), SpillError> {
-        if !self.behind.takes_entries() || self.walk.as_ref().is_some_and(|walk| walk.is_over_table()) {
+        if !self.behind.takes_entries() {
             return Ok(());
         }
         loop {

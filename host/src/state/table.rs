@@ -97,6 +97,8 @@ pub struct KeyTable {
     hand: usize,
     /// Where the search for expired values goes on.
     swept: usize,
+    /// How many entries the hand has passed since that was asked last, and how many of them were evicted.
+    passed: (u32, u32),
     /// How many admissions ago an entry must have been admitted to be evicted.
     evicted_age: u32,
     /// While the table is walked, entries stay where they are.
@@ -154,6 +156,7 @@ impl KeyTable {
             released: Vec::new(),
             hand: 0,
             swept: 0,
+            passed: (0, 0),
             evicted_age: 0,
             walking: false,
             prefetch_bytes_min: PREFETCH_BYTES_MIN,

@@ -227,7 +227,12 @@ impl Exchange {
         }
         let bytes = (bytes as usize).min(self.limits.staged_bytes_max);
         let place = PlaceOf { state, slot, namespace };
-        self.state.read(place, from, bytes).map_err(|error| self.state_failed(error))
+        let page = self.state.read(place, from, bytes).map_err(|error| self.state_failed(error))?;
+        if spec.ttl.is_some_and(|ttl| ttl.on_read) {
+            // What was read is written anew.
+            self.stage_bytes(STAGED_CALL_BYTES + page.rests.bytes() + page.values.values.bytes())?;
+        }
+        Ok(page)
     }
 
     /// The column and the schema version of a point state.

@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use super::{Beyond, Cells};
+use super::{Beyond, Cells, Rest};
 use crate::{
     state::{
         behind::Behind,
@@ -128,21 +128,57 @@ impl Cells {
         }
     }
 
-    /// Looks at the next `places` places and drops entries that have expired at `now`; `ttl_ms` gives the time to live of a state. What of them lies behind expires by itself.
-    pub fn sweep(&mut self, places: usize, now: EventTime, ttl_ms: impl Fn(u16) -> Option<u64>) {
-        for _ in 0..places.min(self.places.len()) {
-            self.swept = if self.swept + 1 < self.places.len() { self.swept + 1 } else { 0 };
-            let Some(place) = &mut self.places[self.swept] else { continue };
-            let Some(ttl_ms) = state_of(&place.prefix).and_then(&ttl_ms) else { continue };
-            let before = place.entries.bytes();
-            place.entries.retain(|_, cell| cell.version == 0 || !is_expired(EventTime(cell.accessed), now, ttl_ms));
-            let (after, empty) = (place.entries.bytes(), place.entries.len() == 0);
-            self.bytes = self.bytes + after - before;
+    /// Looks at the next `entries` entries, about, and drops those that have expired at `now`; `ttl_ms` gives the time to live of a state. What of them lies behind expires by
+    /// itself. A large place is looked at in parts.
+    pub fn sweep(&mut self, entries: usize, now: EventTime, ttl_ms: impl Fn(u16) -> Option<u64>) {
+        let mut left = entries;
+        let mut looks = self.places.len().min(entries);
+        while left > 0 && looks > 0 {
+            looks -= 1;
+            let from = std::mem::take(&mut self.swept_to);
+            let (ended, seen, next) = self.expired_entries(&from, left, now, &ttl_ms);
+            left = left.saturating_sub(seen.max(1));
+            let at = self.swept;
+            for rest in ended {
+                self.remove(at as u32, &rest);
+            }
+            if let Some(next) = next {
+                self.swept_to = next;
+                return;
+            }
             // A cleared place must be known as such.
-            if empty && place.beyond != Beyond::Void {
-                self.drop_place(self.swept as u32);
+            if self.places[at].as_ref().is_some_and(|place| place.entries.len() == 0 && place.beyond != Beyond::Void) {
+                self.drop_place(at as u32);
+            }
+            self.swept = if at + 1 < self.places.len() { at + 1 } else { 0 };
+        }
+    }
+
+    /// Of the next `most` entries of the place that is swept, from `from` on: those that have expired, how many there were, and the one after them.
+    fn expired_entries(
+        &self,
+        from: &[u8],
+        most: usize,
+        now: EventTime,
+        ttl_ms: &impl Fn(u16) -> Option<u64>,
+    ) -> (Vec<Rest>, usize, Option<Rest>) {
+        let Some(place) = &self.places[self.swept] else { return (Vec::new(), 0, None) };
+        let Some(ttl_ms) = state_of(&place.prefix).and_then(ttl_ms) else { return (Vec::new(), 0, None) };
+        let mut ended = Vec::new();
+        for (seen, (rest, cell)) in place.entries.from(from).enumerate() {
+            if seen == most {
+                return (ended, seen, Some(rest.clone()));
+            }
+            if cell.version != 0 && is_expired(EventTime(cell.accessed), now, ttl_ms) {
+                ended.push(rest.clone());
             }
         }
+        (ended, most.min(place.entries.len()), None)
+    }
+
+    /// Whether there is a place of a state for which `asks` says so.
+    pub fn any_place(&self, asks: impl Fn(u16) -> bool) -> bool {
+        self.places.iter().flatten().any(|place| state_of(&place.prefix).is_some_and(&asks))
     }
 
     /// Hands every place with an entry that has not expired to `visit`: its prefix.

@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Ordering,
-    collections::{BTreeMap, btree_map},
+    collections::{BTreeMap, VecDeque, btree_map},
 };
 
 use smallvec::SmallVec;
@@ -12,7 +12,7 @@ use crate::{state::stored::StoredBytes, stream::EventTime};
 /// The rest of a stored key behind its place's prefix. Short ones need no allocation.
 pub(super) type Rest = SmallVec<[u8; 16]>;
 
-/// Above so many entries a sorted array, which an insertion must move, becomes a tree. Appending at the end moves nothing, so that lists stay arrays.
+/// Above so many entries that would have to move, a sorted array becomes a tree. Nothing moves at either end, so that lists stay arrays.
 const ARRAY_MAX: usize = 64;
 
 /// The value of an entry.
@@ -48,13 +48,13 @@ pub(super) struct Entries {
 
 #[derive(Debug)]
 enum Kept {
-    Array(Vec<(Rest, Cell)>),
+    Array(VecDeque<(Rest, Cell)>),
     Tree(BTreeMap<Rest, Cell>),
 }
 
 impl Default for Entries {
     fn default() -> Self {
-        Self { kept: Kept::Array(Vec::new()), bytes: 0 }
+        Self { kept: Kept::Array(VecDeque::new()), bytes: 0 }
     }
 }
 
@@ -98,8 +98,12 @@ impl Entries {
         self.bytes += bytes_of(&rest, &cell);
         let old = match &mut self.kept {
             Kept::Array(array) => {
-                if array.last().is_none_or(|(last, _)| order(last, &rest).is_lt()) {
-                    array.push((rest, cell));
+                if array.back().is_none_or(|(last, _)| order(last, &rest).is_lt()) {
+                    if array.is_empty() {
+                        // Most places have one entry.
+                        array.reserve_exact(1);
+                    }
+                    array.push_back((rest, cell));
                     return None;
                 }
                 match array.binary_search_by(|(other, _)| order(other, &rest)) {
@@ -133,7 +137,15 @@ impl Entries {
         let (rest, old) = match &mut self.kept {
             Kept::Array(array) => {
                 let at = array.binary_search_by(|(other, _)| order(other, rest)).ok()?;
-                array.remove(at)
+                if at.min(array.len() - at) > ARRAY_MAX {
+                    // Too many would have to move.
+                    let mut tree: BTreeMap<_, _> = std::mem::take(array).into_iter().collect();
+                    let removed = tree.remove_entry(rest)?;
+                    self.kept = Kept::Tree(tree);
+                    self.bytes -= bytes_of(&removed.0, &removed.1);
+                    return Some(removed.1);
+                }
+                array.remove(at)?
             }
             Kept::Tree(tree) => tree.remove_entry(rest)?,
         };
@@ -146,35 +158,61 @@ impl Entries {
         match &self.kept {
             Kept::Array(array) => {
                 let start = array.partition_point(|(rest, _)| order(rest, from).is_lt());
-                Box::new(array[start..].iter().map(|(rest, cell)| (rest, cell)))
+                Box::new(array.range(start..).map(|(rest, cell)| (rest, cell)))
             }
             Kept::Tree(tree) => Box::new(tree.range(SmallVec::from_slice(from)..)),
         }
     }
 
-    /// Keeps the entries for which `keep` says so.
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(&Rest, &Cell) -> bool) {
-        let mut gone = 0;
-        let mut keep = |rest: &Rest, cell: &Cell| {
-            let keep = keep(rest, cell);
-            gone += if keep { 0 } else { bytes_of(rest, cell) };
-            keep
-        };
-        match &mut self.kept {
-            Kept::Array(array) => array.retain(|(rest, cell)| keep(rest, cell)),
-            Kept::Tree(tree) => tree.retain(|rest, cell| keep(rest, cell)),
-        }
-        self.bytes -= gone;
-    }
-
     /// Takes the first `most` entries out.
     pub(super) fn take_first(&mut self, most: usize) -> Vec<(Rest, Cell)> {
         let taken: Vec<_> = match &mut self.kept {
-            Kept::Array(array) if array.len() <= most => std::mem::take(array),
+            Kept::Array(array) if array.len() <= most => std::mem::take(array).into(),
             Kept::Array(array) => array.drain(..most).collect(),
             Kept::Tree(tree) => std::iter::from_fn(|| tree.pop_first()).take(most).collect(),
         };
         self.bytes -= taken.iter().map(|(rest, cell)| bytes_of(rest, cell)).sum::<usize>();
         taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rest(number: u64) -> Rest {
+        Rest::from_slice(&number.to_be_bytes())
+    }
+
+    fn cell(number: u64) -> Cell {
+        Cell::written(1, &number.to_le_bytes(), EventTime(0))
+    }
+
+    #[test]
+    fn entries_stay_sorted_whatever_their_number() {
+        // Filled in order, as a list or a map by time is; then changed at both ends, in the middle and all over.
+        let mut entries = Entries::default();
+        let mut model = BTreeMap::new();
+        for number in 0..1_000 {
+            assert_eq!(entries.insert(rest(number), cell(number)), model.insert(number, cell(number)));
+        }
+        for (step, number) in (0..1_000_u64).map(|step| (step, step.wrapping_mul(0x9e37_79b9) % 1_100)) {
+            if step % 3 == 0 {
+                assert_eq!(entries.insert(rest(number), cell(step)), model.insert(number, cell(step)));
+            } else {
+                assert_eq!(entries.remove(&rest(number)), model.remove(&number));
+            }
+            assert_eq!(entries.get(&rest(number)), model.get(&number));
+        }
+        let from = entries.from(&500_u64.to_be_bytes()).map(|(rest, cell)| (rest.to_vec(), cell.clone()));
+        let expected = model.range(500..).map(|(number, cell)| (number.to_be_bytes().to_vec(), cell.clone()));
+        assert!(from.eq(expected));
+        let first = entries.take_first(10);
+        assert!(
+            first.iter().map(|(rest, _)| rest.to_vec()).eq(model.keys().take(10).map(|key| key.to_be_bytes().to_vec()))
+        );
+        assert_eq!(entries.len(), model.len() - 10);
+        entries.take_first(usize::MAX);
+        assert_eq!((entries.len(), entries.bytes()), (0, 0));
     }
 }

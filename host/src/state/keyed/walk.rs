@@ -16,7 +16,9 @@ use tempfile::SpooledTempFile;
 use super::{KeyedState, ttl_of};
 use crate::{
     state::{
-        Form, SpillError, is_expired,
+        SpillError,
+        behind::PRELOADED_BYTES_MAX,
+        is_expired,
         stored::{StoredBytes, StoredKey, key_prefix, state_prefix},
     },
     stream::{EventTime, Keys, hash_key},
@@ -46,12 +48,6 @@ pub enum WalkError {
     /// The list of the keys could not be written or read.
     #[error("the list of the keys that the end of the input visits, a temporary file, failed: {0}")]
     List(#[from] io::Error),
-}
-
-impl KeyList {
-    pub(super) fn is_over_table(&self) -> bool {
-        matches!(self, Self::Table(Some(_)))
-    }
 }
 
 /// Keys that are being written down.
@@ -89,7 +85,7 @@ impl KeyedState {
             Some(KeyList::Stored { state, group, from }) => {
                 let (state, mut group, mut from) = (*state, *group, std::mem::take(from));
                 self.behind.forget_preloaded();
-                while group < self.behind.groups() && keys.hashes.len() < most {
+                while group < self.behind.groups() && keys.hashes.len() < most && !self.behind.has_preloaded_much() {
                     match self.read_keys(state, group, &from, most, keys)? {
                         Some(next) => from = next,
                         None => (group, from) = (group + 1, Vec::new()),
@@ -116,17 +112,14 @@ impl KeyedState {
     }
 
     fn begin_walk(&mut self) -> Result<KeyList, WalkError> {
-        let asking = |form: fn(Form) -> bool| {
-            let asks = move |state: &&super::StateSpec| state.on_end && form(state.form);
-            self.states.iter().flatten().any(|state| asks(&state))
-        };
         if self.expiry.is_some() {
             let all = self.table.buckets();
             self.table.sweep(all, self.now, &self.ttl_ms, &mut self.behind);
         }
         let evicted = self.behind.may_contain();
-        if !evicted && !asking(|form| form != Form::Point) && !self.has_namespaces() {
-            return Ok(KeyList::Table(asking(|form| form == Form::Point).then_some(0)));
+        let asks = |state: u16| self.spec(u32::from(state)).is_some_and(|spec| spec.on_end);
+        if !evicted && !self.cells.any_place(asks) {
+            return Ok(KeyList::Table(self.asking().next().is_some().then_some(0)));
         }
         if evicted {
             self.evict_all()?;
@@ -145,11 +138,6 @@ impl KeyedState {
         let mut file = writing.file.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.seek(SeekFrom::Start(0))?;
         Ok(KeyList::Written(BufReader::new(file), writing.count))
-    }
-
-    /// Whether point states may have entries in namespaces.
-    fn has_namespaces(&self) -> bool {
-        !self.cells.is_empty()
     }
 
     /// Writes down keys where all state is in memory.
@@ -191,7 +179,7 @@ impl KeyedState {
         let is_point = self.column_of(u32::from(state)).is_some();
         let mut prefix = Vec::new();
         state_prefix(group, state, &mut prefix);
-        let mut preloaded = Vec::new();
+        let (mut preloaded, mut preloaded_bytes) = (Vec::new(), 0);
         let Some(spill) = self.behind.spill() else { return Ok(None) };
         let mut next = None;
         let mut range = spill.range(&prefix, Bound::Included(from))?;
@@ -201,12 +189,13 @@ impl KeyedState {
             if !is_new || has_ended(stored_value, now, ttl_ms) {
                 continue;
             }
-            if keys.hashes.len() == most {
+            if keys.hashes.len() == most || preloaded_bytes >= PRELOADED_BYTES_MAX {
                 next = Some(stored_key.to_vec());
                 break;
             }
             keys.push(stored.key, hash_key(stored.key));
             if is_point && stored.namespace.is_empty() {
+                preloaded_bytes += stored_value.len();
                 preloaded.push((stored_key.to_vec(), stored_value.to_vec()));
             }
         }

@@ -11,8 +11,8 @@ use crate::{
     stream::{EventTime, KeyHash, hash_key},
 };
 
-/// So many buckets are looked at before it is asked whether enough of their entries were evicted.
-const STRETCH: usize = 4096;
+/// After so many entries that the hand has passed it is asked how many of them were evicted.
+const STRETCH: u32 = 4096;
 /// How many buckets ahead of the one that is looked at the entry is prefetched.
 const PREFETCH_AHEAD: usize = 16;
 
@@ -76,52 +76,70 @@ impl KeyTable {
     /// The hand goes round the buckets. An entry's admission says when it came last: one that is in use is admitted again at least once for every round of slots, so what was
     /// admitted long ago was not used since. How long is long enough follows from how many such entries there are.
     pub fn evict(&mut self, most: usize, behind: &mut Behind) -> usize {
-        let (mut evicted, mut seen) = (0, 0);
-        while evicted < most && self.len > 0 && !self.walking && seen <= 2 * self.buckets.len() {
-            let (before, stretch) = (evicted, STRETCH.min(self.buckets.len()));
-            let mut entries = 0;
-            for _ in 0..stretch {
-                self.hand &= self.buckets.len() - 1;
-                let entry = self.buckets[self.hand] as u32;
-                if entry == NOWHERE {
-                    self.hand += 1;
-                    continue;
+        if self.evicted_age == 0 {
+            // What has a slot is in use, until it turns out that there is nothing else.
+            self.evicted_age = self.ring as u32;
+        }
+        let mut evicted = 0;
+        let mut looks = 2 * self.buckets.len();
+        while evicted < most && self.len > 0 && !self.walking {
+            if looks == 0 {
+                if self.evicted_age == 1 {
+                    break;
                 }
-                entries += 1;
-                let ahead = self.buckets[(self.hand + PREFETCH_AHEAD) & (self.buckets.len() - 1)];
-                self.arena.prefetch(ahead as u32);
-                let admission = self.arena.admission(entry);
-                if self.admissions.wrapping_sub(admission) < self.evicted_age || evicted >= most {
-                    self.hand += 1;
-                    continue;
-                }
-                let slot = admission as usize & (self.ring - 1);
-                if let Some(slot_of_entry) = self.slots.get_mut(slot).filter(|slot| slot.entry == entry) {
-                    *slot_of_entry = Slot::FREE;
-                    self.released.push(slot as u32);
-                }
-                self.push_behind(entry, behind);
-                self.take_out(self.hand);
+                // Nothing is as old as that.
+                self.evicted_age /= 2;
+                looks = self.buckets.len();
+            }
+            looks -= 1;
+            self.hand &= self.buckets.len() - 1;
+            let entry = self.buckets[self.hand] as u32;
+            if entry == NOWHERE {
+                self.hand += 1;
+                continue;
+            }
+            let ahead = self.buckets[(self.hand + PREFETCH_AHEAD) & (self.buckets.len() - 1)];
+            self.arena.prefetch(ahead as u32);
+            self.passed.0 += 1;
+            if self.admissions.wrapping_sub(self.arena.admission(entry)) < self.evicted_age {
+                self.hand += 1;
+            } else {
+                self.evict_at_hand(entry, behind);
+                self.passed.1 += 1;
                 evicted += 1;
             }
-            seen += stretch;
-            let gone = evicted - before;
-            if 8 * gone < entries {
-                self.evicted_age /= 2;
-            } else if 2 * gone > entries {
-                self.evicted_age = (2 * self.evicted_age).clamp(1, self.len.max(1) as u32);
+            if self.passed.0 == STRETCH {
+                let (passed, gone) = std::mem::take(&mut self.passed);
+                if 8 * gone < passed {
+                    self.evicted_age = (self.evicted_age / 2).max(1);
+                } else if 2 * gone > passed {
+                    self.evicted_age = (2 * self.evicted_age).min(self.len.max(1) as u32);
+                }
             }
         }
         evicted
     }
 
+    fn evict_at_hand(&mut self, entry: EntryRef, behind: &mut Behind) {
+        let slot = self.arena.admission(entry) as usize & (self.ring - 1);
+        if let Some(slot_of_entry) = self.slots.get_mut(slot).filter(|slot| slot.entry == entry) {
+            *slot_of_entry = Slot::FREE;
+            self.released.push(slot as u32);
+        }
+        self.push_behind(entry, behind);
+        // Another may be in this bucket then.
+        self.take_out(self.hand);
+    }
+
     /// Evicts everything.
     pub fn evict_all(&mut self, behind: &mut Behind) {
-        loop {
-            // The youngest entries as well.
-            self.evicted_age = 0;
-            if self.evict(usize::MAX, behind) == 0 {
-                break;
+        let mut looks = 2 * self.buckets.len();
+        while self.len > 0 && looks > 0 {
+            looks -= 1;
+            self.hand &= self.buckets.len() - 1;
+            match self.buckets[self.hand] as u32 {
+                NOWHERE => self.hand += 1,
+                entry => self.evict_at_hand(entry, behind),
             }
         }
     }

@@ -197,3 +197,35 @@ fn the_number_of_slots_follows_what_is_worth_keeping() {
     assert_eq!(slots_after(&mut table, 2_200_000, 300_000), SLOTS_FEW, "no key has a slot when it comes again");
     assert_eq!(slots_after(&mut table, 2_200_000, 10_000), SLOTS_DEFAULT, "few keys come now");
 }
+
+#[test]
+fn what_is_in_use_is_not_evicted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let setup = crate::state::SpillSetup {
+        directory: folder.path().join("spill"),
+        options: crate::state::SpillOptions::default(),
+        background: std::sync::Arc::new(crate::background::Inline::at_once()),
+    };
+    let mut behind = Behind::new(Some(setup), 128);
+    let state = StoredValue { number: 0, version: 1, prefetch: true, on_end: false, expires: false };
+    let mut table = KeyTable::new(vec![state], 1024, 64);
+    let mut delivery = Delivery::default();
+    let used: Vec<u64> = (0..32).map(|key| key * 1_000_003).collect();
+    let mut loaded = 0;
+    for batch in 0..2_000_u64 {
+        let others = (0..32).map(|key| batch * 32 + key + (1 << 40));
+        let keys = Keys::hashed(used.iter().copied().chain(others).map(u64::to_le_bytes).collect());
+        let before = behind.counters().disk_reads;
+        table.resolve(&keys, &mut behind, &mut delivery);
+        loaded += behind.counters().disk_reads - before;
+        for slot in delivery.slots.clone() {
+            table.set_value(slot, 0, 1, &batch.to_le_bytes()).expect("the slot was given");
+        }
+        // What the batch brought goes again, from 16,000 entries on.
+        if batch >= 500 {
+            table.evict(32, &mut behind);
+        }
+        behind.check().expect("the disk is well");
+    }
+    assert_eq!(behind.counters().entries, 32 * 1_500, "nothing came back to be evicted twice; {loaded} were read");
+}
