@@ -1,5 +1,6 @@
-//! Read-modify-writes of keys that no cache holds: fjall alone (a look-up and an insertion for each), and a spill (a look-up, and an eviction to a run that a helper
-//! ingests). Both have the keys on the disk already, the same block cache, and no durability. Run it with `cargo bench -p wasmill --bench spill`; it is in no test.
+//! Read-modify-writes: by fjall alone (a look-up and an insertion for each), by a spill (a look-up, and an eviction to a run that a helper ingests), and by a task's state as
+//! operators have it: the slot table as a cache of 64 MiB, with a spill behind it, in batches. All have the keys already, the same block cache, and no durability. Run it with
+//! `cargo bench -p wasmill --bench spill`; it is in no test.
 
 use std::{path::Path, sync::Arc};
 
@@ -7,12 +8,16 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_main};
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, config::CompressionPolicy};
 use wasmill::{
     background::Threads,
-    state::{Access, Spill, SpillOptions, StoredKey},
-    stream::{hash_key, key_group},
+    state::{
+        Access, Delivery, Form, KeyedState, SLOTS_DEFAULT, Spill, SpillOptions, SpillSetup, StateSetup, StateSpec,
+        StoredKey,
+    },
+    stream::{BytesColumn, EventTime, Keys, hash_key, key_group},
 };
 
 /// Read-modify-writes in an iteration: several runs of a spill, so that the helper's work is in the figure.
-const UPDATES: u64 = 500_000;
+const UPDATES: u64 = 512_000;
+const BATCH: usize = 1024;
 const BLOCK_CACHE_BYTES: usize = 64 << 20;
 
 /// Steele, Lea and Flood 2014, "Fast Splittable Pseudorandom Number Generators".
@@ -80,6 +85,60 @@ fn update(kept: &mut impl Kept, keys: u64, rng: &mut Rng) {
     }
 }
 
+/// A task's state with 64 MiB of memory.
+struct Cached {
+    state: KeyedState,
+    delivery: Delivery,
+}
+
+impl Cached {
+    fn new(folder: &Path) -> Self {
+        let setup = SpillSetup {
+            directory: folder.join("spill"),
+            options: SpillOptions { block_cache_bytes: BLOCK_CACHE_BYTES, ..SpillOptions::default() },
+            background: Arc::new(Threads::new("bench")),
+        };
+        let spec = StateSpec { form: Form::Point, version: 1, prefetch: false, on_end: false, ttl: None };
+        let state = KeyedState::new(StateSetup {
+            states: vec![Some(spec)],
+            slots_max: SLOTS_DEFAULT,
+            batch_records: BATCH,
+            max_parallelism: 128,
+            spill: Some((setup, 64 << 20)),
+        });
+        Self { state, delivery: Delivery::default() }
+    }
+
+    /// Sets the values of a batch of keys to what `change` makes of them.
+    fn batch(&mut self, numbers: impl Iterator<Item = u64>, mut change: impl FnMut(&mut Vec<u8>)) {
+        let keys: BytesColumn = numbers.map(u64::to_le_bytes).collect();
+        self.state.begin(EventTime(0));
+        self.state.resolve(&Keys::hashed(keys), &mut self.delivery).expect("the disk is well");
+        let mut value = Vec::new();
+        for slot in &self.delivery.slots {
+            value.clear();
+            value.extend_from_slice(self.state.value(*slot, 0).expect("the slot was given").1);
+            change(&mut value);
+            self.state.table_mut().set_value(*slot, 0, 1, &value).expect("the slot was given");
+        }
+        self.state.tidy().expect("the disk is well");
+    }
+
+    fn write_all(&mut self, keys: u64, value_bytes: usize) {
+        for first in (0..keys).step_by(BATCH) {
+            self.batch(first..keys.min(first + BATCH as u64), |value| *value = vec![1; value_bytes]);
+        }
+    }
+
+    fn update(&mut self, keys: u64, rng: &mut Rng) {
+        for _ in 0..UPDATES as usize / BATCH {
+            self.batch((0..BATCH).map(|_| rng.next() % keys), |value| {
+                value.iter_mut().for_each(|byte| *byte = byte.wrapping_add(1));
+            });
+        }
+    }
+}
+
 fn fjall_alone(folder: &Path) -> (Database, Keyspace) {
     let database = Database::builder(folder)
         .cache_size(BLOCK_CACHE_BYTES as u64)
@@ -117,6 +176,14 @@ fn updates(criterion: &mut Criterion) {
         let mut rng = Rng(1);
         group.bench_function(BenchmarkId::new("spill", &name), |bencher| {
             bencher.iter(|| update(&mut spill, keys, &mut rng));
+        });
+        drop(spill);
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut cached = Cached::new(folder.path());
+        cached.write_all(keys, value_bytes);
+        let mut rng = Rng(1);
+        group.bench_function(BenchmarkId::new("state with a cache of 64 MiB", &name), |bencher| {
+            bencher.iter(|| cached.update(keys, &mut rng));
         });
     }
     group.finish();

@@ -303,10 +303,9 @@ impl Cells {
         let mut here = place.map(|place| place.entries.from(from)).into_iter().flatten().peekable();
         let asks = place.is_none_or(|place| place.beyond == Beyond::Something);
         if let Some(spill) = behind.spill().filter(|_| asks) {
-            let undecodable: Vec<_> = Vec::new();
             let mut first = prefix.to_vec();
             first.extend_from_slice(from);
-            let mut failed = undecodable;
+            let mut undecodable = None;
             {
                 let mut there = spill.range(prefix, std::ops::Bound::Included(&first))?;
                 while let Some((key, value)) = there.next()? {
@@ -330,14 +329,14 @@ impl Cells {
                             }
                         }
                         Err(error) => {
-                            failed.push(error);
+                            undecodable = Some(error);
                             break;
                         }
                     }
                 }
             }
-            if let Some(error) = failed.first() {
-                return Err(spill.undecodable(error));
+            if let Some(error) = undecodable {
+                return Err(spill.undecodable(&error));
             }
         }
         for (known, cell) in here {
