@@ -402,7 +402,7 @@ fn stored_len(len: u16) -> usize {
 }
 
 /// Copies a value that is usually short without calling `memcpy`.
-#[inline]
+#[inline(always)]
 fn copy_short(to: &mut [u8], from: &[u8]) {
     debug_assert_eq!(to.len(), from.len());
     let len = from.len();

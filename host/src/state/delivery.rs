@@ -35,7 +35,7 @@ pub struct StoredColumn {
 }
 
 impl StoredColumn {
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(&mut self, version: u16, value: &[u8], current: u16) {
         if version != current || !self.versions.is_empty() {
             self.versions.resize(self.values.len(), current);
