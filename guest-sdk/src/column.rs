@@ -16,7 +16,6 @@ use crate::codec::Value;
 use crate::context::{Context, NO_SLOT};
 use crate::guarded::Guarded;
 use crate::host::Host;
-use crate::namespace::Namespace;
 use crate::operator::Operator;
 use crate::stored::{Stored, undecodable};
 use crate::ttl::Refresh;
@@ -86,60 +85,56 @@ impl<T: Value> Column<T> {
         &self.name
     }
 
+    /// The value of the record's key, in its namespace.
     #[inline(always)]
-    pub(crate) fn get(&self, slot: u32, namespace: &Namespace, host: &dyn Host) -> Result<Option<&T>> {
-        let cell = match self.cells.get(slot as usize) {
+    pub(crate) fn get<O: Operator>(&self, ctx: &Context<'_, O>) -> Result<Option<&T>> {
+        let cell = match self.cells.get(ctx.slot as usize) {
             Some(cell) if cell.is_known() => cell,
-            _ => self.seek(slot, namespace, host)?,
+            _ => self.seek(ctx)?,
         };
         Ok(cell.value())
     }
 
-    /// The cell of a slot that does not simply lie there.
+    /// The cell of a slot that does not simply lie there. Takes the context and not what it needs of it, which would be read for every record.
     #[cold]
     #[inline(never)]
-    fn seek(&self, slot: u32, namespace: &Namespace, host: &dyn Host) -> Result<&Cell<T>> {
+    fn seek<O: Operator>(&self, ctx: &Context<'_, O>) -> Result<&Cell<T>> {
         if let Some(beyond) = &self.beyond {
-            let cell = namespace.with(slot, |slot, namespace| beyond.load(slot, namespace, host))?;
+            let cell = ctx.namespace.with(ctx.slot, |slot, namespace| beyond.load(slot, namespace, ctx.host))?;
             // SAFETY: it is there until another entry of the state is asked for. Another one has another key or namespace, and while somebody holds this one, nobody has the
             // mutable context that it takes to change them.
             return Ok(unsafe { cell.as_ref() });
         }
-        match self.cells.get(slot as usize) {
+        match self.cells.get(ctx.slot as usize) {
             Some(cell) if cell.is_veiled() => {
                 let mut looked_at = self.looked_at.borrow_mut();
-                if looked_at.last() != Some(&slot) {
-                    looked_at.push(slot);
+                if looked_at.last() != Some(&ctx.slot) {
+                    looked_at.push(ctx.slot);
                 }
                 Ok(cell)
             }
-            _ => Err(self.unreadable(slot, namespace)),
+            _ => Err(self.unreadable(ctx)),
         }
     }
 
     /// The cell to write to, of a slot that does not lie in the array.
     #[cold]
     #[inline(never)]
-    fn seek_to_write(
-        // Not `Option<&dyn …>`, which would be made on the record path.
-        beyond: &Option<Rc<dyn Beyond<T>>>,
-        slot: u32,
-        namespace: &Namespace,
-        record: u64,
-    ) -> Option<NonNull<Cell<T>>> {
-        namespace.with(slot, |slot, namespace| match beyond {
-            Some(beyond) if slot != NO_SLOT => Some(beyond.write(slot, namespace, record)),
+    fn seek_to_write<O: Operator>(&self, ctx: &Context<'_, O>) -> Result<NonNull<Cell<T>>> {
+        let cell = ctx.namespace.with(ctx.slot, |slot, namespace| match &self.beyond {
+            Some(beyond) if slot != NO_SLOT => Some(beyond.write(slot, namespace, ctx.record)),
             _ => None,
-        })
+        });
+        cell.ok_or_else(|| self.unreadable(ctx))
     }
 
     #[cold]
     #[inline(never)]
-    fn unreadable(&self, slot: u32, namespace: &Namespace) -> Error {
+    fn unreadable<O: Operator>(&self, ctx: &Context<'_, O>) -> Error {
         let name = &self.name;
-        match self.cells.get(slot as usize) {
+        match self.cells.get(ctx.slot as usize) {
             Some(cell) if cell.is_bad() => undecodable::<T>(name, self.version, cell.version()),
-            _ if namespace.is_entered(slot) => format!(
+            _ if ctx.namespace.is_entered(ctx.slot) => format!(
                 "state \"{name}\" is used in a namespace, which was not declared: `states.namespaced` of it is missing"
             )
             .into(),
@@ -147,17 +142,16 @@ impl<T: Value> Column<T> {
         }
     }
 
-    /// Puts `value` there, or nothing, and remembers what was there before the record `record`.
+    /// Puts `value` there, or nothing, and remembers what was there before the record.
     #[inline(always)]
-    fn set(&mut self, slot: u32, namespace: &Namespace, record: u64, value: Option<T>) -> Result<()> {
-        let cell = match self.cells.get_mut(slot as usize) {
-            Some(cell) => cell,
-            None => match Self::seek_to_write(&self.beyond, slot, namespace, record) {
-                // SAFETY: it is there until another entry is asked for, and nobody else has it: whoever looks at a value keeps the context from being used to write.
-                Some(mut cell) => unsafe { cell.as_mut() },
-                None => return Err(self.unreadable(slot, namespace)),
-            },
+    fn set<O: Operator>(&mut self, ctx: &Context<'_, O>, value: Option<T>) -> Result<()> {
+        let (slot, record) = (ctx.slot, ctx.record);
+        let mut cell = match self.cells.get_mut(slot as usize) {
+            Some(cell) => NonNull::from(cell),
+            None => self.seek_to_write(ctx)?,
         };
+        // SAFETY: it is in the array; or it is there until another entry is asked for, and nobody else has it: whoever looks at a value keeps the context from being used to write.
+        let cell = unsafe { cell.as_mut() };
         let old = cell.exchange(value);
         if self.dirty.len() == self.dirty.capacity() {
             self.dirty.reserve(1);
@@ -301,13 +295,10 @@ impl<T: Value> Column<T> {
                     .encode(data)
                     .map_err(|error| Fault::State(format!("state \"{name}\" doesn't encode: {error}")))?;
                 if !versions.is_empty() {
-                    versions.push(*version);
+                    push_version(versions, written, *version, *version);
                 }
             } else {
-                if versions.is_empty() {
-                    versions.resize(written, *version);
-                }
-                versions.push(0);
+                push_version(versions, written, *version, 0);
             }
             // SAFETY: both vectors have room for as many entries as the dirty list has, and each is written once at most.
             unsafe {
@@ -327,6 +318,16 @@ impl<T: Value> Column<T> {
         }
         host.put_many(*state, out_cells, out_values)
     }
+}
+
+/// Notes the version of the value after the first `count`, which have the current one where nothing is noted of them. Out of line, so that a flush of values that are all there
+/// has no registers set aside for it.
+#[inline(never)]
+fn push_version(versions: &mut Vec<u16>, count: usize, current: u16, version: u16) {
+    if versions.is_empty() {
+        versions.resize(count, current);
+    }
+    versions.push(version);
 }
 
 /// `==` of slices is a call that compares byte by byte.
@@ -433,11 +434,10 @@ pub(crate) fn set<T: Value, O: Operator>(
     ctx: &Context<'_, O>,
     value: Option<T>,
 ) -> Result<()> {
-    let (slot, record, namespace) = (ctx.slot, ctx.record, ctx.namespace);
     if std::mem::needs_drop::<T>() {
-        column.change(|column| column.set(slot, namespace, record, value))
+        column.change(|column| column.set(ctx, value))
     } else {
         // SAFETY: `set` moves values and drops them, and dropping these calls nothing.
-        unsafe { column.change_alone(|column| column.set(slot, namespace, record, value)) }
+        unsafe { column.change_alone(|column| column.set(ctx, value)) }
     }
 }

@@ -10,7 +10,7 @@ use wasmill::{
         Delivery, Form, KeyedState, PlaceOf, SLOTS_DEFAULT, SpillOptions, SpillSetup, StateSetup, StateSpec,
         StoredColumn,
     },
-    stream::{BytesColumn, EventTime, Keys},
+    stream::{BytesColumn, EventTime, Keys, SplitMix64},
 };
 
 const BATCH: usize = 1024;
@@ -24,23 +24,10 @@ const POINT: u32 = 0;
 const LIST: u32 = 1;
 const MAP: u32 = 2;
 
-/// Steele, Lea and Flood 2014, "Fast Splittable Pseudorandom Number Generators".
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-}
-
 struct Task {
     state: KeyedState,
     delivery: Delivery,
-    random: Rng,
+    random: SplitMix64,
 }
 
 impl Task {
@@ -59,17 +46,17 @@ impl Task {
             max_parallelism: 128,
             spill: cache.map(|bytes| (setup, bytes)),
         });
-        Self { state, delivery: Delivery::default(), random: Rng(7) }
+        Self { state, delivery: Delivery::default(), random: SplitMix64::new(7) }
     }
 
     /// A call with a batch of random keys; `each` is given the slot of each record and a random number.
     fn call(&mut self, mut each: impl FnMut(&mut KeyedState, u32, u64)) {
         let random = &mut self.random;
-        let keys: BytesColumn = (0..BATCH).map(|_| (random.next() % KEYS).to_le_bytes()).collect();
+        let keys: BytesColumn = (0..BATCH).map(|_| (random.draw() % KEYS).to_le_bytes()).collect();
         self.state.begin(EventTime(0));
         self.state.resolve(&Keys::hashed(keys), &mut self.delivery).expect("the disk is well");
         for slot in &self.delivery.slots {
-            each(&mut self.state, *slot, random.next());
+            each(&mut self.state, *slot, random.draw());
         }
         self.state.commit();
         self.state.tidy().expect("the disk is well");

@@ -12,25 +12,13 @@ use wasmill::{
         Access, Delivery, Form, KeyedState, SLOTS_DEFAULT, Spill, SpillOptions, SpillSetup, StateSetup, StateSpec,
         StoredKey,
     },
-    stream::{BytesColumn, EventTime, Keys, hash_key, key_group},
+    stream::{BytesColumn, EventTime, Keys, SplitMix64, hash_key, key_group},
 };
 
 /// Read-modify-writes in an iteration: several runs of a spill, so that the helper's work is in the figure.
 const UPDATES: u64 = 512_000;
 const BATCH: usize = 1024;
 const BLOCK_CACHE_BYTES: usize = 64 << 20;
-
-/// Steele, Lea and Flood 2014, "Fast Splittable Pseudorandom Number Generators".
-struct Rng(u64);
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-}
 
 /// Something that keeps a value per key.
 trait Kept {
@@ -73,10 +61,10 @@ fn write_all(kept: &mut impl Kept, keys: u64, value_bytes: usize) {
     }
 }
 
-fn update(kept: &mut impl Kept, keys: u64, rng: &mut Rng) {
+fn update(kept: &mut impl Kept, keys: u64, rng: &mut SplitMix64) {
     let (mut key, mut value) = (Vec::new(), Vec::new());
     for _ in 0..UPDATES {
-        stored_key(rng.next() % keys, &mut key);
+        stored_key(rng.draw() % keys, &mut key);
         kept.get(&key, &mut value);
         for byte in &mut value {
             *byte = byte.wrapping_add(1);
@@ -130,9 +118,9 @@ impl Cached {
         }
     }
 
-    fn update(&mut self, keys: u64, rng: &mut Rng) {
+    fn update(&mut self, keys: u64, rng: &mut SplitMix64) {
         for _ in 0..UPDATES as usize / BATCH {
-            self.batch((0..BATCH).map(|_| rng.next() % keys), |value| {
+            self.batch((0..BATCH).map(|_| rng.draw() % keys), |value| {
                 value.iter_mut().for_each(|byte| *byte = byte.wrapping_add(1));
             });
         }
@@ -164,7 +152,7 @@ fn updates(criterion: &mut Criterion) {
             let folder = tempfile::tempdir().expect("a folder");
             let (_database, mut keyspace) = fjall_alone(folder.path());
             write_all(&mut keyspace, keys, value_bytes);
-            let mut rng = Rng(1);
+            let mut rng = SplitMix64::new(1);
             group.bench_function(BenchmarkId::new("fjall", &name), |bencher| {
                 bencher.iter(|| update(&mut keyspace, keys, &mut rng));
             });
@@ -173,7 +161,7 @@ fn updates(criterion: &mut Criterion) {
         let options = SpillOptions { block_cache_bytes: BLOCK_CACHE_BYTES, ..SpillOptions::default() };
         let mut spill = Spill::open(folder.path(), options, Arc::new(Threads::new("bench"))).expect("it opens");
         write_all(&mut spill, keys, value_bytes);
-        let mut rng = Rng(1);
+        let mut rng = SplitMix64::new(1);
         group.bench_function(BenchmarkId::new("spill", &name), |bencher| {
             bencher.iter(|| update(&mut spill, keys, &mut rng));
         });
@@ -181,7 +169,7 @@ fn updates(criterion: &mut Criterion) {
         let folder = tempfile::tempdir().expect("a folder");
         let mut cached = Cached::new(folder.path());
         cached.write_all(keys, value_bytes);
-        let mut rng = Rng(1);
+        let mut rng = SplitMix64::new(1);
         group.bench_function(BenchmarkId::new("state with a cache of 64 MiB", &name), |bencher| {
             bencher.iter(|| cached.update(keys, &mut rng));
         });
@@ -201,9 +189,9 @@ fn pages(criterion: &mut Criterion) {
         StoredKey { key_group: 1, state: 2, key: &key, namespace: b"", entry: &number }.encode(out).expect("short");
     };
     let mut key = Vec::new();
-    let mut rng = Rng(1);
+    let mut rng = SplitMix64::new(1);
     for _ in 0..2 * maps * MAP_KEYS {
-        entry(rng.next() % maps, rng.next() % MAP_KEYS, &mut key);
+        entry(rng.draw() % maps, rng.draw() % MAP_KEYS, &mut key);
         spill.push(&key, Some(b"a value of twenty by"), Access::Ordered).expect("it takes it");
     }
     let mut group = criterion.benchmark_group("page of a map");
@@ -212,7 +200,7 @@ fn pages(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(entries), |bencher| {
             let mut prefix = Vec::new();
             bencher.iter(|| {
-                let map = (rng.next() % maps).to_le_bytes();
+                let map = (rng.draw() % maps).to_le_bytes();
                 wasmill::state::namespace_prefix(1, 2, &map, b"", &mut prefix).expect("it is short");
                 let mut range = spill.range(&prefix, std::ops::Bound::Unbounded).expect("it can be read");
                 let mut bytes = 0;

@@ -18,7 +18,7 @@ pub struct Point<T> {
 impl<T: Value> Point<T> {
     #[inline(always)]
     pub(crate) fn with<O: Operator, R>(&self, ctx: &Context<'_, O>, look: impl FnOnce(Option<&T>) -> R) -> Result<R> {
-        self.column.read(|column| Ok(look(column.get(ctx.slot, ctx.namespace, ctx.host)?)))
+        self.column.read(|column| Ok(look(column.get(ctx)?)))
     }
 
     #[inline(always)]
@@ -26,7 +26,7 @@ impl<T: Value> Point<T> {
     where
         T: Clone,
     {
-        self.column.read(|column| Ok(column.get(ctx.slot, ctx.namespace, ctx.host)?.cloned()))
+        self.column.read(|column| Ok(column.get(ctx)?.cloned()))
     }
 
     #[inline(always)]

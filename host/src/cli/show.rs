@@ -31,16 +31,29 @@ pub(super) fn fault(job: &str, fault: &Fault) {
     error(&anyhow::anyhow!(text));
 }
 
-/// Writes to standard output, all at once. A reader that has gone (`| head`) has seen what it wanted.
+/// Writes to standard output, all at once. A reader that has gone is no error.
 pub(super) fn out(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> anyhow::Result<()> {
     let mut text = Vec::new();
     write(&mut text)?;
     let mut out = io::stdout().lock();
-    match out.write_all(&text).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(anyhow::Error::from(error).context("standard output can't be written to"))
-        }
-        Ok(()) | Err(_) => Ok(()),
+    written(out.write_all(&text).and_then(|()| out.flush())).map(drop)
+}
+
+/// Whether there is somebody who reads on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// Or at least was, so far.
+    There,
+    /// It has gone (`| head`), and has seen what it wanted.
+    Gone,
+}
+
+/// What came of writing to standard output.
+pub(super) fn written(result: io::Result<()>) -> anyhow::Result<Reader> {
+    match result {
+        Ok(()) => Ok(Reader::There),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => Err(anyhow::Error::from(error).context("standard output can't be written to")),
     }
 }
 

@@ -176,15 +176,6 @@ impl<M: Make> SourceReader for DatagenReader<M> {
     }
 }
 
-/// The number that splitmix64 makes when it is started at `seed`: the generator of Steele, Lea and Flood 2014 ("Fast splittable pseudorandom number generators").
-#[inline]
-fn splitmix64(seed: u64) -> u64 {
-    let z = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
-}
-
 /// The records of a task, block by block.
 struct Blocks {
     task: u64,

@@ -1,8 +1,8 @@
 //! Lines of files.
 //!
 //! Files are listed once, before the job starts, and cut into splits: byte ranges of a fixed size, which do not depend on how many tasks there are. A line belongs
-//! to the split that holds its first byte. A compressed file can only be read from its beginning, so it is one split. Tasks take the next split from one queue when they are done with theirs, so none idles while another has work in
-//! store; with one task the order is that of the files.
+//! to the split that holds its first byte. A compressed file can only be read from its beginning, so it is one split. Tasks take the next split from one queue
+//! when they are done with theirs, so none idles while another has work in store; with one task the order is that of the files.
 //!
 //! What is appended to a file after the listing is not read. A file that vanishes or becomes shorter while the job runs is an error: part of the input is
 //! gone.

@@ -126,18 +126,14 @@ impl JsonLines {
                 batch.keys.get_or_insert_default().push(key, hash);
             }),
         };
-        match (appended, self.policy) {
-            (Ok(()), _) => {
-                batch.values.push(text);
-                Ok(())
-            }
-            (Err(invalid), policy) => {
-                self.invalid.add(1);
-                match policy {
-                    InvalidJson::Skip => Ok(()),
-                    InvalidJson::Fail => Err(invalid.at(line)),
-                }
-            }
+        let Err(invalid) = appended else {
+            batch.values.push(text);
+            return Ok(());
+        };
+        self.invalid.add(1);
+        match self.policy {
+            InvalidJson::Skip => Ok(()),
+            InvalidJson::Fail => Err(invalid.at(line)),
         }
     }
 }

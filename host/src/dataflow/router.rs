@@ -166,7 +166,7 @@ mod tests {
             let mut send = |target: usize, batch: Batch| {
                 batch.assert_consistent();
                 assert!(!batch.is_empty());
-                let numbers = batch.values.iter().map(|value| u16::from_le_bytes(value.try_into().unwrap()));
+                let numbers = batch.values.iter().map(|value| u16::from_le_bytes(value.try_into().expect("two bytes")));
                 sent[target].extend(numbers);
                 count += batch.len();
             };

@@ -15,9 +15,8 @@ mod folder;
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
     io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -26,7 +25,6 @@ use super::{
     PreparedJob,
     plan::{Role, Vertex},
     stored_state::{
-        MANIFEST,
         data_file::{DataFileWriter, FileFacts},
         manifest::{DescribedState, Ended, Manifest, PluginOfState, StoredFile, StoredOperator},
     },
@@ -182,24 +180,5 @@ impl PreparedJob {
             states: states.collect(),
             files: files.collect(),
         })
-    }
-}
-
-/// Writes a file down to the disk.
-fn write_whole(path: &Path, text: &str) -> io::Result<()> {
-    use io::Write;
-    let mut file = File::create(path)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all())
-}
-
-impl DumpFolder {
-    /// Makes what tasks have written, and a manifest that names it as `data`, the dump in this folder.
-    fn publish(&self, data: &str, manifest: &str) -> io::Result<()> {
-        fs::rename(self.unfinished(), self.path().join(data))?;
-        let unfinished = self.unfinished_manifest();
-        write_whole(&unfinished, manifest)?;
-        fs::rename(&unfinished, self.path().join(MANIFEST))?;
-        File::open(self.path())?.sync_all()?;
-        self.remove_data_but(data)
     }
 }

@@ -261,7 +261,7 @@ impl Planner<'_> {
             let Some(edge) = self.add_edge(plan, spec, to, receiver) else { continue };
             let placed = self.check_edge(plan, edge, spec, (operator, descriptor));
             // Where some inputs have keys, what is emitted for the records of the others has none that could be kept.
-            if descriptor.inputs[input].key.is_some() || !descriptor.has_keyed_input() {
+            if receiver.takes_keys() {
                 partitioned &= placed == Placed::ByKey;
                 keys.push(plan.vertices[plan.edges[edge].from].key.clone());
             }

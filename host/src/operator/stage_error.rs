@@ -1,6 +1,6 @@
 //! Why a guest's call of the exchange was refused, and the texts for it.
 
-use crate::stream::FaultKind;
+use crate::stream::{BytesColumn, FaultKind};
 
 /// Why something was not staged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +47,17 @@ pub(super) fn unknown_slot(slot: u32) -> StageError {
 
 pub(super) fn too_large(what: &str, bytes: usize, most: usize) -> StageError {
     StageError::Limit(format!("{what} has {bytes} bytes, more than {most}"))
+}
+
+/// Refuses a column with a string of more than `most` bytes.
+pub(super) fn check_sizes(column: &BytesColumn, most: usize, what: &str) -> Result<(), StageError> {
+    if column.bytes() <= most {
+        return Ok(());
+    }
+    match column.iter().map(<[u8]>::len).max() {
+        Some(largest) if largest > most => Err(too_large(what, largest, most)),
+        _ => Ok(()),
+    }
 }
 
 /// The beginning of a text from a guest, which may be as long as its memory.

@@ -15,6 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+mod ending;
+
 use super::{Clock, Edge, Input, channel::Ended};
 use crate::{
     connector::{ConnectorError, Read, SinkWriter, SourceReader},
@@ -289,76 +291,11 @@ impl Task {
         Ok(Progress::Idle(SLEEP_MAX))
     }
 
-    /// The last watermark goes through before the end: nothing comes after it.
-    fn end_of_input(&mut self) -> Result<(), Fault> {
-        for input in 0..self.inputs() {
-            self.watermark.advance(input, EventTime::MAX);
-        }
-        self.broadcast(&Element::Watermark(EventTime::MAX));
-        self.phase = Phase::Ending(0);
-        Ok(())
-    }
-
     fn inputs(&self) -> usize {
         match &self.head {
             TaskHead::Source(_) => 1,
             TaskHead::Inputs(inputs) => inputs.len(),
         }
-    }
-
-    fn step_ending(&mut self, index: usize) -> Result<Progress, Fault> {
-        let time = self.time();
-        let Some(node) = self.nodes.get_mut(index) else {
-            self.broadcast(&Element::End);
-            self.phase = Phase::Leaving;
-            return Ok(Progress::Worked);
-        };
-        match &mut node.kind {
-            NodeKind::Source => {}
-            NodeKind::Operator(execution) => {
-                let began = Instant::now();
-                let (mut out, mut dead) = (Vec::new(), Batch::new(false));
-                let more = execution.on_end(time, &mut out, &mut dead)?;
-                node.counters.busy_ns.add_time(began.elapsed());
-                self.give_results(index, &mut out, dead)?;
-                if more {
-                    return Ok(Progress::Worked);
-                }
-                self.close(index, time)?;
-            }
-            NodeKind::Sink(writer) => finish(&node.id, writer)?,
-        }
-        self.phase = Phase::Ending(index + 1);
-        Ok(Progress::Worked)
-    }
-
-    fn step_stopping(&mut self, index: usize) -> Result<Progress, Fault> {
-        let time = self.time();
-        let Some(node) = self.nodes.get_mut(index) else {
-            self.broadcast(&Element::Stop);
-            self.phase = Phase::Leaving;
-            return Ok(Progress::Worked);
-        };
-        match &mut node.kind {
-            NodeKind::Source => {}
-            NodeKind::Operator(_) => self.close(index, time)?,
-            NodeKind::Sink(writer) => finish(&node.id, writer)?,
-        }
-        self.phase = Phase::Stopping(index + 1);
-        Ok(Progress::Worked)
-    }
-
-    fn close(&mut self, index: usize, time: CallTime) -> Result<(), Fault> {
-        let node = &mut self.nodes[index];
-        let NodeKind::Operator(execution) = &mut node.kind else { return Ok(()) };
-        execution.close(time)?;
-        let (keys, bytes) = execution.state_size();
-        let spilled = execution.spilled();
-        node.counters.named.counter("state-keys").set(keys as u64);
-        node.counters.named.counter("state-bytes").set(bytes as u64);
-        node.counters.named.counter("state-evicted").set(spilled.entries);
-        node.counters.named.counter("state-disk-bytes").set(spilled.disk_bytes);
-        execution.hand_over_state(time)
     }
 
     /// Gives a batch to an input of a node.
@@ -503,13 +440,6 @@ impl Task {
 
     fn time(&self) -> CallTime {
         CallTime { now: self.clock.now(), watermark: self.watermark.current() }
-    }
-}
-
-fn finish(id: &str, writer: &mut Option<Box<dyn SinkWriter>>) -> Result<(), Fault> {
-    match writer.take().map(SinkWriter::finish) {
-        None | Some(Ok(()) | Err(ConnectorError::Closed)) => Ok(()),
-        Some(Err(error)) => Err(external(id, &error)),
     }
 }
 

@@ -112,11 +112,11 @@ fn a_job_is_read_whole() {
     );
     let paths = vec!["/jobs/*.txt".into(), "/jobs/more/".into()];
     assert_eq!(
-        job.source("lines").unwrap().kind,
+        job.source("lines").expect("the job has it").kind,
         SourceKind::File { paths, compression: Compression::Auto, format: skipping() }
     );
 
-    let split = job.operator("split").unwrap();
+    let split = job.operator("split").expect("the job has it");
     assert_eq!(split.plugin.value, PluginSpec::Crate { path: "/jobs/../split-words".into() });
     assert_eq!(
         (split.config.to_string().as_str(), split.limits, &split.on_error.value),
@@ -127,7 +127,7 @@ fn a_job_is_read_whole() {
         (268_435_456, 67_108_864, 600)
     );
 
-    let count = job.operator("count").unwrap();
+    let count = job.operator("count").expect("the job has it");
     assert_eq!(
         count.plugin.value,
         PluginSpec::Component { path: "/jobs/count.wasm".into(), sha256: Some("a".repeat(64)) }
@@ -148,9 +148,9 @@ fn a_job_is_read_whole() {
     assert_eq!(count.on_error.value, OnError::DeadLetter { sink: "poison".to_owned() });
 
     let counts = SinkKind::File { path: "/jobs/counts".into(), format: Format::Json, part_bytes: 134_217_728 };
-    assert_eq!(job.sink("counts").unwrap().kind, counts);
-    assert_eq!(job.sink("poison").unwrap().kind, SinkKind::Stdout { format: Format::Raw });
-    assert!(job.sink("poison").unwrap().inputs.is_empty());
+    assert_eq!(job.sink("counts").expect("the job has it").kind, counts);
+    assert_eq!(job.sink("poison").expect("the job has it").kind, SinkKind::Stdout { format: Format::Raw });
+    assert!(job.sink("poison").expect("the job has it").inputs.is_empty());
     assert!(job.sink("lines").is_none());
 }
 
@@ -232,7 +232,7 @@ fn lines_may_be_json_with_keys() {
     };
     let json =
         |invalid, key| LineFormat { invalid_utf8: InvalidUtf8::Replace, content: Content::Json { invalid, key } };
-    let key = |path, kind| Some(JsonKey::new(path, kind).unwrap());
+    let key = |path, kind| Some(JsonKey::new(path, kind).expect("the path is one"));
     assert_eq!(format("format = \"lines\""), LineFormat::default());
     assert_eq!(format("format = \"json\""), json(InvalidJson::Fail, None));
     assert_eq!(
@@ -293,42 +293,42 @@ fn the_environment_is_put_in_by_the_type_of_the_target() {
     assert!(
         matches!(&job.sources[0].kind, SourceKind::File { paths, .. } if *paths == [Path::new("/jobs/a"), Path::new("/jobs/b")])
     );
-    let config = &job.operator("count").unwrap().config;
+    let config = &job.operator("count").expect("the job has it").config;
     assert_eq!(config["n"], 4);
     assert_eq!((&config["plain"], &config["word"], &config["s"]), (&"${WORKERS}".into(), &"word".into(), &"4".into()));
 }
 
 #[test]
 fn a_file_is_read_from_disk() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder");
     let surroundings = Surroundings { env: &|_| None, cwd: folder.path().to_owned() };
-    std::fs::write(folder.path().join("job.toml"), SHORT).unwrap();
-    let job = JobFile::read(Path::new("job.toml"), &[], &surroundings).unwrap();
+    std::fs::write(folder.path().join("job.toml"), SHORT).expect("it can be written");
+    let job = JobFile::read(Path::new("job.toml"), &[], &surroundings).expect("it is right");
     assert_eq!((job.folder.as_path(), job.path.as_path()), (folder.path(), Path::new("job.toml")));
 
     let refusal = |name: &str| JobFile::read(Path::new(name), &[], &surroundings).unwrap_err().to_string();
     assert!(refusal("none.toml").starts_with("none.toml: can't be read: No such file"), "{}", refusal("none.toml"));
     assert!(refusal(".").starts_with(".: can't be read: Is a directory"), "{}", refusal("."));
-    std::fs::write(folder.path().join("x.wasm"), b"\0asm\xff").unwrap();
+    std::fs::write(folder.path().join("x.wasm"), b"\0asm\xff").expect("it can be written");
     assert_eq!(refusal("x.wasm"), "x.wasm: is not UTF-8 (at byte 4); is it a job file?");
-    std::fs::write(folder.path().join("big.toml"), vec![b' '; (1 << 20) + 1]).unwrap();
+    std::fs::write(folder.path().join("big.toml"), vec![b' '; (1 << 20) + 1]).expect("it can be written");
     assert_eq!(refusal("big.toml"), "big.toml: has more than 1048576 bytes; is it a job file?");
 }
 
 #[test]
 fn the_planner_points_at_values_in_the_same_way() {
     let job = accepted(JOB, &["operator.split.inputs=count"]);
-    let unknown = &job.operator("count").unwrap().inputs[0].from;
+    let unknown = &job.operator("count").expect("the job has it").inputs[0].from;
     let expected = "/jobs/job.toml:25:25: no `split`\n   |\n25 | inputs      = [{ from = \"split\", partitioning = \"hash\" }, { from = \"lines\", input = \"rules\", partitioning = \"broadcast\" }]\n   |                         ^^^^^^^";
     assert_eq!(job.error(&unknown.at, "no `split`").to_string(), expected);
-    let set = &job.operator("split").unwrap().inputs[0].from;
+    let set = &job.operator("split").expect("the job has it").inputs[0].from;
     assert_eq!(job.error(&set.at, "a cycle").to_string(), "--set operator.split.inputs=count: a cycle");
     assert_eq!(
         job.error(&Location::file(), "a").and(job.error(&Location::file(), "b")).to_string(),
         "/jobs/job.toml: a\n\n/jobs/job.toml: b"
     );
     // What was left out is where it would stand.
-    let split = job.operator("split").unwrap();
+    let split = job.operator("split").expect("the job has it");
     assert!(
         job.error(&split.on_error.at, "x").to_string().starts_with("/jobs/job.toml:17:1: x"),
         "{}",

@@ -4,8 +4,9 @@
 //! entry: admission u32 | key length u16 | flags and units u16 | key | (version u16, length u16) for each state | the values, end to end
 //! ```
 //!
-//! All little-endian. `units`, the lower 12 bits, is the block's size in units of 16 bytes; the two highest bits are the flags [`DIRTY`] and [`SPILLED`]. Version 0 is "absent". A value longer than [`VALUE_INLINE_BYTES_MAX`] has the length `0xffff`
-//! and leaves 4 bytes in the block: its place in `large`. This layout lives in memory only and is stored nowhere.
+//! All little-endian. `units`, the lower 12 bits, is the block's size in units of 16 bytes; the two highest bits are the flags [`DIRTY`] and [`SPILLED`]. Version 0 is
+//! "absent". A value longer than [`VALUE_INLINE_BYTES_MAX`] has the length `0xffff` and leaves 4 bytes in the block: its place in `large`. This layout lives in memory only
+//! and is stored nowhere.
 //!
 //! Blocks that are freed go to a list for their size and are used again for it. An entry with an 8-byte key and a 12-byte value takes 32 bytes.
 
@@ -14,7 +15,7 @@ use memmap2::MmapMut;
 use super::memory_advice::{advise_huge_pages, prefetch};
 
 /// Values longer than this live outside of their entry.
-pub const VALUE_INLINE_BYTES_MAX: usize = 512;
+pub(super) const VALUE_INLINE_BYTES_MAX: usize = 512;
 
 const UNIT: usize = 16;
 const HEADER: usize = 8;

@@ -14,9 +14,6 @@ use crate::{
     stream::{EventTime, KeyHash, key_group},
 };
 
-/// Values of so many bytes are read ahead at most, and one more.
-pub(super) const PRELOADED_BYTES_MAX: usize = 4 << 20;
-
 /// How a task's spill is opened.
 #[derive(Clone)]
 pub struct SpillSetup {
@@ -158,9 +155,9 @@ impl Behind {
         self.preloaded.extend(entries);
     }
 
-    /// Whether as much is preloaded as should be at once.
-    pub(super) fn has_preloaded_much(&self) -> bool {
-        self.preloaded.iter().map(|(_, value)| value.len()).sum::<usize>() >= PRELOADED_BYTES_MAX
+    /// Bytes of the values that are preloaded.
+    pub(super) fn preloaded_bytes(&self) -> usize {
+        self.preloaded.iter().map(|(_, value)| value.len()).sum()
     }
 
     pub(super) fn forget_preloaded(&mut self) {

@@ -57,7 +57,7 @@ enum Undo {
 
 /// The time to live of a state's entries, at one moment.
 #[derive(Clone, Copy, Debug)]
-pub struct Lifetime {
+pub(super) struct Lifetime {
     /// Processing time.
     pub now: EventTime,
     /// Milliseconds; none: for ever.
@@ -86,7 +86,7 @@ const PLACE_BYTES: usize = size_of::<Option<Place>>() + 10;
 
 /// The entries of one task.
 #[derive(Default)]
-pub struct Cells {
+pub(super) struct Cells {
     places: Vec<Option<Place>>,
     free: Vec<u32>,
     /// Where the place of a prefix is, behind a part of the prefix's hash: most others are told apart, and the table grows, without a look at their places.
@@ -106,18 +106,13 @@ pub struct Cells {
 
 impl Cells {
     /// Bytes of memory, about.
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// How many entries are in memory, those that only say that something is gone included.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.places.iter().flatten().map(|place| place.entries.len()).sum()
-    }
-
-    /// Whether there is none in memory.
-    pub fn is_empty(&self) -> bool {
-        self.places.iter().flatten().all(|place| place.entries.len() == 0)
     }
 
     fn find(&self, prefix: &[u8]) -> Option<u32> {
@@ -169,7 +164,7 @@ impl Cells {
     ///
     /// # Errors
     /// When what lies behind can't be read.
-    pub fn get(
+    pub(super) fn get(
         &mut self,
         (prefix, rest): (&[u8], &[u8]),
         lifetime: Lifetime,
@@ -190,21 +185,17 @@ impl Cells {
             }
         }
         let (mut key, mut value) = std::mem::take(&mut self.scratch);
-        let found = self.load((prefix, rest), behind, &mut key, &mut value);
-        let loaded = found.map(|cell| match cell {
+        let loaded = self.load((prefix, rest), behind, &mut key, &mut value);
+        self.scratch = (key, value);
+        match loaded?.filter(|cell| !lifetime.has_ended(cell.accessed)) {
             Some(cell) => {
-                if lifetime.has_ended(cell.accessed) {
-                    out.push_with_version(0, &[]);
-                } else {
-                    out.push_with_version(cell.version, &cell.value);
-                    let at = self.find_or_make(prefix, behind);
-                    self.insert(at, Rest::from_slice(rest), cell);
-                }
+                out.push_with_version(cell.version, &cell.value);
+                let at = self.find_or_make(prefix, behind);
+                self.insert(at, Rest::from_slice(rest), cell);
             }
             None => out.push_with_version(0, &[]),
-        });
-        self.scratch = (key, value);
-        loaded
+        }
+        Ok(())
     }
 
     /// What lies behind for an entry, as it would be here.
@@ -228,27 +219,34 @@ impl Cells {
         }
     }
 
-    fn insert(&mut self, at: u32, rest: Rest, cell: Cell) -> Option<Cell> {
-        let place = self.place_mut(at);
-        place.used = true;
-        let before = place.entries.bytes();
-        let old = place.entries.insert(rest, cell);
-        let after = place.entries.bytes();
+    /// Changes the entries of a place.
+    fn change<R>(&mut self, at: u32, change: impl FnOnce(&mut Entries) -> R) -> R {
+        let entries = &mut self.place_mut(at).entries;
+        let before = entries.bytes();
+        let result = change(entries);
+        let after = entries.bytes();
         self.bytes = self.bytes + after - before;
-        old
+        result
+    }
+
+    fn insert(&mut self, at: u32, rest: Rest, cell: Cell) -> Option<Cell> {
+        self.place_mut(at).used = true;
+        self.change(at, |entries| entries.insert(rest, cell))
     }
 
     fn remove(&mut self, at: u32, rest: &[u8]) -> Option<Cell> {
-        let place = self.place_mut(at);
-        let before = place.entries.bytes();
-        let old = place.entries.remove(rest);
-        let after = place.entries.bytes();
-        self.bytes = self.bytes + after - before;
-        old
+        self.change(at, |entries| entries.remove(rest))
     }
 
     /// Writes an entry; version 0 removes it.
-    pub fn put(&mut self, (prefix, rest): (&[u8], &[u8]), version: u16, value: &[u8], now: EventTime, behind: &Behind) {
+    pub(super) fn put(
+        &mut self,
+        (prefix, rest): (&[u8], &[u8]),
+        version: u16,
+        value: &[u8],
+        now: EventTime,
+        behind: &Behind,
+    ) {
         let at = self.find_or_make(prefix, behind);
         let rest = Rest::from_slice(rest);
         let old = if version != 0 || self.place_mut(at).beyond == Beyond::Something {
@@ -260,25 +258,25 @@ impl Cells {
     }
 
     /// Appends an element to a list.
-    pub fn append(&mut self, prefix: &[u8], version: u16, value: &[u8], now: EventTime, behind: &Behind) {
+    pub(super) fn append(&mut self, prefix: &[u8], version: u16, value: &[u8], now: EventTime, behind: &Behind) {
         let rest = self.next_element.to_be_bytes();
         self.next_element += 1;
         self.put((prefix, &rest), version, value, now, behind);
     }
 
     /// Removes all entries of a place.
-    pub fn clear(&mut self, prefix: &[u8], behind: &Behind) {
+    pub(super) fn clear(&mut self, prefix: &[u8], behind: &Behind) {
         if self.find(prefix).is_none() && !behind.may_contain() {
             return;
         }
         let at = self.find_or_make(prefix, behind);
         let place = self.place_mut(at);
         place.used = true;
-        let (entries, beyond) = (std::mem::take(&mut place.entries), place.beyond);
+        let beyond = place.beyond;
         if beyond == Beyond::Something {
             place.beyond = Beyond::Void;
         }
-        self.bytes -= entries.bytes();
+        let entries = self.change(at, std::mem::take);
         self.undo.push(Undo::Cleared(at, entries, beyond));
     }
 
@@ -286,7 +284,7 @@ impl Cells {
     ///
     /// # Errors
     /// When what lies behind can't be read.
-    pub fn read(
+    pub(super) fn read(
         &mut self,
         prefix: &[u8],
         from: &[u8],
@@ -323,8 +321,7 @@ impl Cells {
                     }
                     match StoredBytes::decode(value) {
                         Ok(stored) => {
-                            let accessed = stored.last_access.map_or(i64::MIN, |time| time.0);
-                            if !page.takes(rest, stored.version, accessed, stored.value) {
+                            if !page.takes(rest, stored.version, stored.accessed_ms(), stored.value) {
                                 return Ok(page.page);
                             }
                         }
@@ -348,7 +345,7 @@ impl Cells {
     }
 
     /// What the call changed stands.
-    pub fn commit(&mut self) {
+    pub(super) fn commit(&mut self) {
         let mut undo = std::mem::take(&mut self.undo);
         for change in undo.drain(..) {
             let (Undo::Entry(at, ..) | Undo::Cleared(at, ..)) = change;
@@ -366,7 +363,7 @@ impl Cells {
     }
 
     /// What the call changed was never changed.
-    pub fn roll_back(&mut self) {
+    pub(super) fn roll_back(&mut self) {
         let mut undo = std::mem::take(&mut self.undo);
         let mut places = Vec::with_capacity(undo.len());
         while let Some(change) = undo.pop() {
@@ -380,12 +377,8 @@ impl Cells {
                     self.remove(at, &rest);
                 }
                 Undo::Cleared(at, entries, beyond) => {
-                    let place = self.place_mut(at);
-                    place.beyond = beyond;
-                    let before = place.entries.bytes();
-                    place.entries = entries;
-                    let after = place.entries.bytes();
-                    self.bytes = self.bytes + after - before;
+                    self.place_mut(at).beyond = beyond;
+                    self.change(at, |now| *now = entries);
                 }
             }
         }

@@ -16,7 +16,7 @@ use crate::stream::EventTime;
 
 /// Whether an entry that was accessed at `last_access` has expired at `now`, given its time to live in milliseconds.
 #[inline]
-pub fn is_expired(last_access: EventTime, now: EventTime, ttl_ms: u64) -> bool {
+pub(super) fn is_expired(last_access: EventTime, now: EventTime, ttl_ms: u64) -> bool {
     // Time may have gone back, in a restored job on a machine with another clock: such an entry is young.
     i128::from(now.0) - i128::from(last_access.0) >= i128::from(ttl_ms)
 }

@@ -14,11 +14,10 @@ pub use self::{
     walk::WalkError,
 };
 use super::{
-    Expiry,
     behind::{Behind, SpillSetup},
     cells::{Cells, Lifetime, Page},
     delivery::{Delivery, StoredColumn, StoredValue, split_access},
-    is_expired,
+    expiry::{Expiry, is_expired},
     spill::{SpillCounters, SpillError},
     stored::namespace_prefix,
     table::{KeyTable, SlotError},
@@ -121,8 +120,8 @@ pub struct KeyedState {
     columns: Vec<Option<u32>>,
     /// The time to live of each column.
     ttl_ms: Vec<Option<u64>>,
-    /// The columns that are delivered anew in every call.
-    expiring: Vec<u32>,
+    /// Number and column of the states that are delivered anew in every call.
+    expiring: Vec<(u32, u32)>,
     expiry: Option<Arc<Expiry>>,
     /// Processing time of the call.
     now: EventTime,
@@ -164,7 +163,7 @@ impl KeyedState {
             setup
         });
         Self {
-            expiring: expiring.map(|(column, _)| column).collect(),
+            expiring: expiring.map(|(column, value)| (value.number, column)).collect(),
             table: KeyTable::new(stored, slots_max.min(budget / BYTES_PER_SLOT_MIN), batch_records),
             cells: Cells::default(),
             behind: Behind::new(spill, max_parallelism),
@@ -238,12 +237,9 @@ impl KeyedState {
             }
         }
         if expiring.is_empty() {
-            let numbers = (0_u32..)
-                .zip(&self.columns)
-                .filter(|(_, column)| column.is_some_and(|column| self.expiring.contains(&column)));
-            *expiring = numbers.map(|(number, _)| (number, StoredColumn::default())).collect();
+            *expiring = self.expiring.iter().map(|(number, _)| (*number, StoredColumn::default())).collect();
         }
-        for ((_, out), column) in expiring.iter_mut().zip(&self.expiring) {
+        for ((_, out), (_, column)) in expiring.iter_mut().zip(&self.expiring) {
             let current = self.table.version(*column).unwrap_or(1);
             for slot in &*distinct {
                 let (version, value) = self.value(*slot, *column).unwrap_or((0, &[]));

@@ -16,16 +16,15 @@ mod spill;
 mod stored;
 mod table;
 
-pub use arena::VALUE_INLINE_BYTES_MAX;
 pub use behind::{Behind, SpillSetup};
-pub use cells::{Cells, Lifetime, Page};
+pub use cells::Page;
 pub use delivery::{Delivery, StoredColumn, StoredValue};
-pub use expiry::{Expiry, ExpiryRules, is_expired};
+pub use expiry::Expiry;
 pub use keyed::{ExportError, Form, KeyedState, PlaceOf, StateError, StateSetup, StateSpec, TakeEntry, Ttl, WalkError};
 pub use operator_state::{OperatorStateKind, OperatorStates, redistribute};
 pub use spill::{Access, Found, Spill, SpillCounters, SpillError, SpillOptions, SpillProblem, SpillRange};
 pub use stored::{
     KEY_BYTES_MAX, MAP_KEY_BYTES_MAX, NAMESPACE_BYTES_MAX, NO_KEY_GROUP, STORED_KEY_BYTES_MAX, StoredBytes,
-    StoredError, StoredKey, end_of_prefix, key_prefix, namespace_prefix, state_prefix,
+    StoredError, StoredKey, namespace_prefix,
 };
 pub use table::{KeyTable, SLOTS_DEFAULT, SlotError};

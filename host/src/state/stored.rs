@@ -104,7 +104,7 @@ impl<'a> StoredKey<'a> {
 }
 
 /// Replaces what is in `out` by the common beginning of all stored keys of one state in one key group.
-pub fn state_prefix(key_group: u16, state: u16, out: &mut Vec<u8>) {
+pub(super) fn state_prefix(key_group: u16, state: u16, out: &mut Vec<u8>) {
     out.clear();
     out.extend_from_slice(&key_group.to_be_bytes());
     out.extend_from_slice(&state.to_be_bytes());
@@ -114,7 +114,7 @@ pub fn state_prefix(key_group: u16, state: u16, out: &mut Vec<u8>) {
 ///
 /// # Errors
 /// When the key is too long.
-pub fn key_prefix(key_group: u16, state: u16, key: &[u8], out: &mut Vec<u8>) -> Result<(), StoredError> {
+pub(super) fn key_prefix(key_group: u16, state: u16, key: &[u8], out: &mut Vec<u8>) -> Result<(), StoredError> {
     check_lengths(key, &[])?;
     state_prefix(key_group, state, out);
     push_string(key, out);
@@ -139,7 +139,7 @@ pub fn namespace_prefix(
 }
 
 /// Turns a prefix into the smallest byte string above all that begin with it, in place. Gives false, and leaves nothing, when there is none.
-pub fn end_of_prefix(prefix: &mut Vec<u8>) -> bool {
+pub(super) fn end_of_prefix(prefix: &mut Vec<u8>) -> bool {
     while let Some(last) = prefix.pop() {
         if last != u8::MAX {
             prefix.push(last + 1);
@@ -177,6 +177,11 @@ impl<'a> StoredBytes<'a> {
         }
         out.extend_from_slice(self.value);
         Ok(())
+    }
+
+    /// When it was accessed last, in milliseconds. What does not say so was written before its state had a time to live: it is young, as [`is_expired`](super::is_expired) sees it.
+    pub(super) fn accessed_ms(&self) -> i64 {
+        self.last_access.map_or(i64::MAX, |time| time.0)
     }
 
     /// Takes a stored value apart.

@@ -20,6 +20,11 @@
 //! A batch is resolved in blocks: the buckets of the next block and the entries of this one are prefetched, so that misses overlap. At a million keys that
 //! halves the cost.
 
+mod eviction;
+mod export;
+mod slots;
+
+use self::slots::{Window, ring_for};
 use super::{
     arena::{Arena, EntryRef, SPILLED},
     behind::Behind,
@@ -30,13 +35,6 @@ use crate::stream::{KeyHash, Keys, hash_key};
 
 /// How many slots a guest is given at most when its memory allows.
 pub const SLOTS_DEFAULT: usize = 1 << 17;
-
-/// How many there are when most records are admitted anyway: what a guest keeps for them fits the second-level cache.
-const SLOTS_FEW: usize = 1 << 14;
-/// After so many records it is looked at how many were admitted. Many times as many as there are slots, so that they were all in use for most of the time.
-const WINDOW_RECORDS: usize = 1 << 20;
-/// After so many windows with few slots, many are tried again: other keys may come by now.
-const WINDOWS_WITH_FEW: u32 = 64;
 
 /// Records whose look-ups overlap.
 const BLOCK: usize = 64;
@@ -107,21 +105,6 @@ pub struct KeyTable {
     prefetch_bytes_min: usize,
 }
 
-/// The records since it was last looked at how many were admitted.
-struct Window {
-    length: usize,
-    records: usize,
-    /// The next admission when it began.
-    admissions: u32,
-    /// Windows since there are few slots.
-    with_few: u32,
-}
-
-/// The number of slots for about `slots_max` of them: at least two batches.
-fn ring_for(slots_max: usize, batch_max: usize) -> usize {
-    slots_max.max(2 * batch_max).next_power_of_two()
-}
-
 #[inline]
 fn tag_of(hash: KeyHash) -> u32 {
     (hash.wrapping_mul(REMIX) >> 32) as u32
@@ -149,7 +132,7 @@ impl KeyTable {
             slots: Vec::new(),
             ring: ring_for(slots_max, batch_max),
             ring_max: ring_for(slots_max, batch_max),
-            window: Window { length: WINDOW_RECORDS, records: 0, admissions: 0, with_few: 0 },
+            window: Window::new(),
             batch_max,
             admissions: 0,
             admissions_at_start: 0,
@@ -248,7 +231,7 @@ impl KeyTable {
 
     /// Hands every key that has a value in a state with `on_end` to `visit`.
     pub fn for_each_at_end(&self, mut visit: impl FnMut(&[u8])) {
-        for entry in self.buckets.iter().map(|bucket| *bucket as u32).filter(|entry| *entry != NOWHERE) {
+        for entry in self.entries() {
             if (0..self.states.len()).any(|column| self.states[column].on_end && self.arena.value(entry, column).0 != 0)
             {
                 visit(self.arena.key(entry));
@@ -261,28 +244,10 @@ impl KeyTable {
         self.buckets.len()
     }
 
-    /// Whether a slot stands for a key and will go on doing so until the batch ends: one that is next in turn to be given away may only be addressed when this
-    /// batch gave it.
-    #[inline]
-    pub fn may_address(&self, slot: u32) -> bool {
-        let mask = self.ring as u32 - 1;
-        let behind_start = slot.wrapping_sub(self.admissions_at_start) & mask;
-        let given = self.admissions.wrapping_sub(self.admissions_at_start);
-        (behind_start < given || behind_start as usize >= self.batch_max) && self.entry(slot).is_ok()
-    }
-
     /// Whether prefetching is worth its while: the table does not lie in the second-level cache by itself.
     #[inline]
     pub fn is_large(&self) -> bool {
         self.arena.bytes() + self.buckets.len() * 8 >= self.prefetch_bytes_min
-    }
-
-    /// Brings the entry of a slot nearer, if it stands for one.
-    #[inline]
-    pub fn prefetch_slot(&self, slot: u32) {
-        if let Ok(entry) = self.entry(slot) {
-            self.arena.prefetch(entry);
-        }
     }
 
     /// Version (0: absent) and bytes of a value.
@@ -300,16 +265,6 @@ impl KeyTable {
     /// When the slot stands for no key.
     pub fn key(&self, slot: u32) -> Result<&[u8], SlotError> {
         Ok(self.arena.key(self.entry(slot)?))
-    }
-
-    /// The slot of a key that may be in no batch; none when the call has asked for as many as a batch may have. The guest is not told its key and values by a
-    /// delivery.
-    pub fn slot_of(&mut self, key: &[u8], behind: &mut Behind) -> Option<u32> {
-        if self.admissions.wrapping_sub(self.admissions_at_start) as usize >= self.batch_max {
-            return None;
-        }
-        self.reserve(1);
-        Some(self.slot_of_record(key, hash_key(key), NOWHERE, behind, &mut Delivery::default()))
     }
 
     /// As [`Self::set_value`], for where it is not the heart of a loop.
@@ -336,65 +291,6 @@ impl KeyTable {
         let vacant = version == 0 && self.arena.is_vacant(now_at);
         self.slots[slot as usize].vacancy = if vacant { Vacancy::Vacant } else { Vacancy::Taken };
         Ok(())
-    }
-
-    /// A new guest has seen no slot: all are given up, without a word to anyone.
-    pub fn forget_slots(&mut self, behind: &mut Behind) {
-        for slot in 0..self.slots.len() {
-            self.give_up(slot, behind);
-        }
-        self.slots.clear();
-        self.released.clear();
-    }
-
-    /// Lowers the number of slots to about `slots_max`, but not below what a batch needs. All slots are released with the next delivery.
-    pub fn lower_slots(&mut self, slots_max: usize, behind: &mut Behind) {
-        self.ring_max = ring_for(slots_max, self.batch_max);
-        self.set_ring(self.ring.min(self.ring_max), behind);
-    }
-
-    /// Changes the number of slots. All that are in use are released with the next delivery.
-    fn set_ring(&mut self, ring: usize, behind: &mut Behind) {
-        let used = self.slots.iter().enumerate().filter(|(_, slot)| slot.entry != NOWHERE).map(|(slot, _)| slot as u32);
-        // What was to be released before is still to be released.
-        let mut released = self.released.clone();
-        released.extend(used);
-        self.forget_slots(behind);
-        self.released = released;
-        self.ring = ring;
-    }
-
-    /// Chooses between many and few slots by how many records of the last ones were admitted.
-    fn adapt_slots(&mut self, records: usize, behind: &mut Behind) {
-        self.window.records += records;
-        if self.window.records < self.window.length {
-            return;
-        }
-        let admitted = self.admissions.wrapping_sub(self.window.admissions) as usize;
-        let in_vain = 5 * admitted > 3 * self.window.records;
-        (self.window.records, self.window.admissions) = (0, self.admissions);
-        let few = ring_for(SLOTS_FEW, self.batch_max);
-        if self.ring > few {
-            if in_vain {
-                self.window.with_few = 0;
-                self.set_ring(few, behind);
-            }
-        } else if self.ring < self.ring_max {
-            self.window.with_few += 1;
-            if !in_vain || self.window.with_few >= WINDOWS_WITH_FEW {
-                self.set_ring(self.ring_max, behind);
-            }
-        }
-    }
-
-    /// How many slots there may be.
-    pub fn slots_max(&self) -> usize {
-        self.ring
-    }
-
-    /// How many slots the guest has been told of.
-    pub fn slots_used(&self) -> usize {
-        self.slots.len()
     }
 
     fn begin(&mut self, records: usize, behind: &mut Behind, delivery: &mut Delivery) {
@@ -454,9 +350,9 @@ impl KeyTable {
             None => self.find_or_insert(key, hash),
         };
         let Some(admission) = admission else {
-            let vacancy =
+            let (entry, vacancy) =
                 if behind.may_contain() { self.load(entry, key, hash, behind) } else { (entry, Vacancy::Vacant) };
-            return self.admit(vacancy.0, vacancy.1, behind, delivery);
+            return self.admit(entry, vacancy, behind, delivery);
         };
         // Negative for those admitted in this batch.
         let age = i64::from(self.admissions_at_start.wrapping_sub(admission) as i32);
@@ -502,38 +398,6 @@ impl KeyTable {
         self.buckets[at] = bucket(tag, entry);
         self.len += 1;
         entry
-    }
-
-    /// Gives the next slot to an entry that is not resident, and tells the guest.
-    #[inline]
-    fn admit(&mut self, entry: EntryRef, vacancy: Vacancy, behind: &mut Behind, delivery: &mut Delivery) -> u32 {
-        let admission = self.admissions;
-        self.admissions = admission.wrapping_add(1);
-        let slot = admission as usize & (self.ring - 1);
-        if slot < self.slots.len() {
-            self.give_up(slot, behind);
-        } else {
-            // Slots begin anywhere in the ring when it was emptied.
-            self.slots.resize(slot + 1, Slot::FREE);
-        }
-        self.slots[slot] = Slot { entry, vacancy };
-        self.arena.set_admission(entry, admission);
-        // While the entry is at hand.
-        delivery.fresh.push(slot as u32);
-        delivery.fresh_keys.push(self.arena.key(entry));
-        for ((_, column), number) in delivery.prefetched.iter_mut().zip(&self.prefetched) {
-            let (version, value) = self.arena.value(entry, *number);
-            column.push(version, value, self.states[*number].version);
-        }
-        slot as u32
-    }
-
-    #[inline]
-    fn give_up(&mut self, slot: usize, behind: &mut Behind) {
-        let former = std::mem::replace(&mut self.slots[slot], Slot::FREE);
-        if former.entry != NOWHERE && former.vacancy == Vacancy::Vacant && !self.walking {
-            self.remove(former.entry, behind);
-        }
     }
 
     fn position(&self, entry: EntryRef, key_of: EntryRef) -> usize {
@@ -610,9 +474,6 @@ impl KeyTable {
         }
     }
 }
-
-mod eviction;
-mod export;
 
 #[cfg(test)]
 mod tests;

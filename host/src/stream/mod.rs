@@ -9,6 +9,7 @@ mod event_time;
 mod fault;
 mod key_group;
 pub mod schema;
+mod splitmix;
 
 pub use batch::{Batch, BatchLimits, KEY_BYTES_MAX, Keys};
 pub use column::{BytesColumn, ColumnError};
@@ -19,3 +20,4 @@ pub use key_group::{
     KeyGroupRange, KeyHash, MAX_PARALLELISM_DEFAULT, MAX_PARALLELISM_LIMIT, hash_key, key_group, key_groups_of_task,
     task_of_key_group,
 };
+pub use splitmix::{SplitMix64, splitmix64};

@@ -3,9 +3,9 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Lines},
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Child, ChildStdout, Stdio},
 };
 
 use nix::{
@@ -403,18 +403,23 @@ fn an_earlier_dump_is_replaced_by_a_job_that_ends_well_only() {
     assert_eq!(names, BTreeSet::from(["data-2".to_owned(), "manifest.json".to_owned()]));
 }
 
-#[test]
-fn the_state_of_a_job_that_is_stopped_is_what_its_results_say() {
-    let folder = folder();
-    let job = write_job(folder.path(), super::ENDLESS);
-    let dump = folder.path().join("sums");
-    let mut child = wasmill(["run", &job, "--dump-state"])
+/// An endless job that dumps its state, its results, and the folder for the dump.
+fn endless(folder: &Path) -> (Child, Lines<BufReader<ChildStdout>>, PathBuf) {
+    let dump = folder.join("sums");
+    let mut child = wasmill(["run", &write_job(folder, super::ENDLESS), "--dump-state"])
         .arg(&dump)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .expect("it starts");
-    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    (child, lines, dump)
+}
+
+#[test]
+fn the_state_of_a_job_that_is_stopped_is_what_its_results_say() {
+    let folder = folder();
+    let (child, mut lines, dump) = endless(folder.path());
     let mut last: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
     let mut take = |line: String| {
         let sum: Value = serde_json::from_str(&line).expect("a result");
@@ -437,15 +442,7 @@ fn the_state_of_a_job_that_is_stopped_is_what_its_results_say() {
 #[test]
 fn a_dump_that_can_not_be_written_fails_the_job_by_the_name_of_the_file() {
     let folder = folder();
-    let job = write_job(folder.path(), super::ENDLESS);
-    let dump = folder.path().join("sums");
-    let mut child = wasmill(["run", &job, "--dump-state"])
-        .arg(&dump)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let (child, mut lines, dump) = endless(folder.path());
     lines.next().expect("a result").expect("it can be read");
     fs::remove_dir_all(dump.join(".unfinished")).expect("it is there while the job runs");
     kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).expect("the process is there");

@@ -8,11 +8,11 @@ use anyhow::{anyhow, bail};
 const NAME_BYTES_MAX: usize = 64;
 
 /// Keywords of Rust, in any edition, that consist of lower-case letters: no crate can be called so.
-const KEYWORDS: [&str; 50] = [
+const KEYWORDS: [&str; 51] = [
     "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else",
     "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod",
     "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static", "struct", "super", "trait", "true",
-    "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while",
+    "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
 ];
 
 /// Crates that a new one depends on, or that are always there.
@@ -32,7 +32,7 @@ pub(super) fn of_folder(folder: &Path) -> anyhow::Result<&str> {
             suggestion(&shown).map(|name| format!("; for example `{name}`")).unwrap_or_default()
         );
     };
-    if KEYWORDS.contains(&name) || name == "yield" {
+    if KEYWORDS.contains(&name) {
         bail!(
             "`{name}` can't be the name of an operator crate: it is a keyword of Rust; for example `{name}-operator`"
         );

@@ -2,13 +2,12 @@
 
 use std::io::{self, BufWriter, Write};
 
-use anyhow::Context;
-
 use super::{find, show::Shower};
 use crate::{
     cli::{
         EXIT_DONE,
         args::{ExportFormat, StateExportArgs},
+        show,
     },
     job::{DescribedState, StoredEntry, StoredState},
     operator::StateKind,
@@ -23,28 +22,20 @@ pub(super) fn export(args: StateExportArgs) -> anyhow::Result<u8> {
     let (operator, state) = find(&stored, &of)?;
     let mut out = BufWriter::with_capacity(WRITTEN_AT_ONCE, io::stdout().lock());
     let mut entries = stored.entries(operator, state);
-    let mut text = Vec::new();
+    let (shower, mut text) = (Shower::new(state), Vec::new());
     while let Some(entry) = entries.next()? {
         text.clear();
-        line(state, &entry, &mut text)?;
-        match out.write_all(&text) {
-            Ok(()) => {}
-            // Whoever read (`| head`) has seen what they wanted.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(EXIT_DONE),
-            Err(error) => return Err(error).context("standard output can't be written to"),
+        line(state, &shower, &entry, &mut text)?;
+        if show::written(out.write_all(&text))? == show::Reader::Gone {
+            return Ok(EXIT_DONE);
         }
     }
-    match out.flush() {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("standard output can't be written to")
-        }
-        Ok(()) | Err(_) => Ok(EXIT_DONE),
-    }
+    show::written(out.flush())?;
+    Ok(EXIT_DONE)
 }
 
 /// Appends an entry and a line feed.
-fn line(state: &DescribedState, entry: &StoredEntry<'_>, out: &mut Vec<u8>) -> anyhow::Result<()> {
-    let shower = Shower::new(state);
+fn line(state: &DescribedState, shower: &Shower<'_>, entry: &StoredEntry<'_>, out: &mut Vec<u8>) -> anyhow::Result<()> {
     out.push(b'{');
     if state.kind.is_keyed() {
         out.extend_from_slice(b"\"key\":");

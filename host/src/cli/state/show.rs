@@ -27,8 +27,7 @@ impl<'s> Shower<'s> {
     }
 
     fn failed(&self, what: &'static str) -> impl FnOnce(RenderError) -> UndecodableState {
-        let state = self.state.name.clone();
-        move |source| UndecodableState { state, what, source }
+        move |source| UndecodableState { state: self.state.name.clone(), what, source }
     }
 
     /// Appends the key of an entry of keyed state.

@@ -22,10 +22,10 @@ use nexmark::{
     event::{Event, EventType},
 };
 
-use super::{Make, START_MS, splitmix64};
+use super::{Make, START_MS};
 use crate::{
     connector::KeyType,
-    stream::{Batch, hash_key},
+    stream::{Batch, hash_key, splitmix64},
 };
 
 /// Of so many events in a row one is a person and three are auctions.

@@ -16,8 +16,8 @@ mod tests;
 
 use std::{io::Write, ops::Range, time::Duration};
 
-use super::{Make, START_MS, splitmix64};
-use crate::stream::{Batch, hash_key};
+use super::{Make, START_MS};
+use crate::stream::{Batch, hash_key, splitmix64};
 
 /// How many intervals a cycle has: a sensor misses the same number in each.
 const CYCLE_INTERVALS: u64 = 1_000;

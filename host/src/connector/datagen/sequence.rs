@@ -3,8 +3,8 @@
 
 use std::ops::Range;
 
-use super::{Make, reciprocal::Reciprocal, splitmix64};
-use crate::stream::{Batch, Keys, hash_key};
+use super::{Make, reciprocal::Reciprocal};
+use crate::stream::{Batch, Keys, hash_key, splitmix64};
 
 /// Makes the sequence.
 pub(super) struct Sequence {

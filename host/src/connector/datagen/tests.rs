@@ -6,6 +6,7 @@ use super::{reciprocal::Reciprocal, *};
 use crate::{
     connector::testing::{context, drain, readers},
     metrics::CounterSet,
+    stream::splitmix64,
 };
 
 /// A record as bytes: key, value, event time.
@@ -61,9 +62,6 @@ fn records(source: &Datagen, parallelism: u32, limits: BatchLimits) -> Result<Ve
 
 #[test]
 fn the_sequence_is_frozen() {
-    // The first is in the test vectors of the generator's authors.
-    assert_eq!(splitmix64(0), 0xE220_A839_7B1D_CDAF);
-    assert_eq!([1, 2, u64::MAX].map(splitmix64), [0x910A_2DEC_8902_5CC1, 0x9758_35DE_1C97_56CE, 0xE4D9_7177_1B65_2C20]);
     let source = Datagen::sequence(Some(5), 1000, None);
     let records = records(&source, 1, BatchLimits::default()).unwrap().remove(0);
     let expected: Vec<_> = (0..5).map(|i| (splitmix64(i) % 1000, i)).collect();

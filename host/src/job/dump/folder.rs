@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -49,8 +49,7 @@ pub struct DumpFolder {
     /// It was made here, and goes again when nothing comes to lie in it.
     made: bool,
     pub(super) parts: Parts,
-    /// Holds the lock.
-    _lock: File,
+    lock: File,
 }
 
 impl DumpFolder {
@@ -91,7 +90,7 @@ impl DumpFolder {
             }
             Err(error) => return Err(DumpFolderProblem::Unreadable(error)),
         }
-        let claimed = Self { folder: folder.to_owned(), made, parts: Parts::default(), _lock: lock };
+        let claimed = Self { folder: folder.to_owned(), made, parts: Parts::default(), lock };
         claimed.remove_unfinished()?;
         fs::create_dir(claimed.unfinished())?;
         Ok(claimed)
@@ -106,7 +105,7 @@ impl DumpFolder {
         self.folder.join(UNFINISHED)
     }
 
-    pub(super) fn unfinished_manifest(&self) -> PathBuf {
+    fn unfinished_manifest(&self) -> PathBuf {
         self.folder.join(UNFINISHED_MANIFEST)
     }
 
@@ -117,8 +116,21 @@ impl DumpFolder {
         format!("{DATA}{}", last + 1)
     }
 
+    /// Makes what tasks have written, and a manifest that names it as `data`, the dump in this folder.
+    pub(super) fn publish(&self, data: &str, manifest: &str) -> io::Result<()> {
+        // The tasks have synced their files, but not that they are there.
+        sync(&self.unfinished())?;
+        fs::rename(self.unfinished(), self.folder.join(data))?;
+        let unfinished = self.unfinished_manifest();
+        let mut file = File::create(&unfinished)?;
+        file.write_all(manifest.as_bytes()).and_then(|()| file.sync_all())?;
+        fs::rename(&unfinished, self.folder.join(MANIFEST))?;
+        sync(&self.folder)?;
+        self.remove_data_but(data)
+    }
+
     /// Removes all data but that of this name.
-    pub(super) fn remove_data_but(&self, kept: &str) -> io::Result<()> {
+    fn remove_data_but(&self, kept: &str) -> io::Result<()> {
         let names = names(&self.folder)?;
         let mut data = names.iter().filter(|name| *name != kept && data_number(name).is_some());
         data.try_for_each(|name| fs::remove_dir_all(self.folder.join(name)))
@@ -142,6 +154,8 @@ impl Drop for DumpFolder {
             // Fails when something is in it, as it should.
             let _ = fs::remove_dir(&self.folder);
         }
+        // Closing the file alone would leave it locked while a process that is just being started still has a copy.
+        let _ = self.lock.unlock();
     }
 }
 
@@ -149,6 +163,11 @@ impl Drop for DumpFolder {
 fn data_number(name: &str) -> Option<u64> {
     let digits = name.strip_prefix(DATA)?;
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+}
+
+/// Writes down to the disk which names a folder has.
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 fn names(folder: &Path) -> io::Result<Vec<String>> {

@@ -54,7 +54,7 @@ impl<'a> Receiver<'a> {
 
     /// Whether records should bring their keys. Operators are given them: they keep them, show them in dead letters, or ask for them. But where some inputs have
     /// keys, the others have none: a key that came by such an input may be one of another task, or of another type.
-    fn takes_keys(self) -> bool {
+    pub(super) fn takes_keys(self) -> bool {
         match self {
             Self::Operator { descriptor, input } => {
                 descriptor.inputs[input].key.is_some() || !descriptor.has_keyed_input()

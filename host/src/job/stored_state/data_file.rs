@@ -36,6 +36,9 @@ const BLOCK_BYTES: usize = 64 << 10;
 const VALUE_BYTES_MAX: usize = (16 << 20) + 64;
 /// The most that a payload has: one entry begins below [`BLOCK_BYTES`].
 const PAYLOAD_BYTES_MAX: usize = BLOCK_BYTES + 8 + STORED_KEY_BYTES_MAX + VALUE_BYTES_MAX;
+/// Of the file: magic and version.
+const FILE_HEAD: usize = MAGIC.len() + 4;
+/// Of a block: length and entries.
 const HEAD: usize = 8;
 
 /// What a manifest says of a file.
@@ -61,7 +64,7 @@ impl DataFileWriter {
         let in_file = |error| named(path, &error);
         let mut file = BufWriter::new(File::create_new(path).map_err(in_file)?);
         file.write_all(MAGIC).and_then(|()| file.write_all(&FORMAT_VERSION.to_be_bytes())).map_err(in_file)?;
-        let facts = FileFacts { bytes: (MAGIC.len() + 4) as u64, entries: 0, checksum: 0 };
+        let facts = FileFacts { bytes: FILE_HEAD as u64, entries: 0, checksum: 0 };
         Ok(Self { path: path.to_owned(), file, block: vec![0; HEAD], block_entries: 0, facts })
     }
 
@@ -154,13 +157,13 @@ impl DataFileReader {
             left: 0,
             entry: None,
             block_at: 0,
-            next_block: (MAGIC.len() + 4) as u64,
+            next_block: FILE_HEAD as u64,
             checksum: 0,
             entries: 0,
             last_key: Vec::new(),
             ended: false,
         };
-        let mut head = [0; 12];
+        let mut head = [0; FILE_HEAD];
         reader.fill(&mut head)?;
         let (magic, version) = head.split_at(MAGIC.len());
         if magic != MAGIC {

@@ -5,11 +5,11 @@
 
 use std::{collections::BTreeMap, io};
 
-use super::{Exchange, Phase, STAGED_CALL_BYTES, check_sizes};
+use super::{Exchange, Phase, STAGED_CALL_BYTES};
 use crate::{
     operator::{
         Descriptor, StateKind,
-        stage_error::{StageError, no_state},
+        stage_error::{StageError, check_sizes, no_state},
     },
     state::{OperatorStateKind, OperatorStates, StoredColumn, TakeEntry},
     stream::BytesColumn,

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::*;
 use crate::{
     operator::{Hooks, InputDescriptor, OutputDescriptor, StateDescriptor, StateKind},
-    stream::BatchLimits,
+    stream::{BatchLimits, EventTime},
 };
 
 /// What the fake operator does when it meets a value.

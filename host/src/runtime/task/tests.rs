@@ -231,7 +231,7 @@ fn a_full_channel_stops_the_reading_and_nothing_is_lost() {
         if ended == Some(Ended::End) {
             break;
         }
-        run(&mut task).unwrap();
+        run(&mut task).expect("no fault");
     }
     assert_eq!(values, (0..200).collect::<Vec<u8>>());
     assert_eq!(run(&mut task), Ok(Progress::Done));

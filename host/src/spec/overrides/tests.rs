@@ -12,11 +12,11 @@ use crate::{
 };
 
 fn source_of(job: &JobFile) -> &SourceKind {
-    &job.source("lines").unwrap().kind
+    &job.source("lines").expect("the job has it").kind
 }
 
 fn sink_of(job: &JobFile) -> &SinkKind {
-    &job.sink("counts").unwrap().kind
+    &job.sink("counts").expect("the job has it").kind
 }
 
 #[test]
@@ -46,19 +46,19 @@ fn values_are_read_by_the_type_of_the_target() {
         (job.batch.limits.records, job.batch.limits.bytes, job.batch.timeout),
         (7, 1 << 20, Duration::from_secs(1))
     );
-    let count = job.operator("count").unwrap();
+    let count = job.operator("count").expect("the job has it");
     assert_eq!(count.parallelism.as_ref().map(|at| at.value), Some(9));
     assert_eq!(
         (count.limits.memory, count.limits.call_time, &count.on_error.value),
         (2 << 30, Duration::from_secs(2), &OnError::Skip)
     );
     assert_eq!(count.inputs.iter().map(|input| input.from.as_str()).collect::<Vec<_>>(), ["split", "lines"]);
-    let split = job.operator("split").unwrap();
+    let split = job.operator("split").expect("the job has it");
     assert_eq!(split.plugin.value, PluginSpec::Crate { path: "/cwd/c".into() });
     assert_eq!(split.inputs.len(), 1);
     assert_eq!(split.limits, Limits { output: 5, faults_per_minute: 0, ..Limits::default() });
     assert_eq!(split.on_error.value, OnError::DeadLetter { sink: "poison".to_owned() });
-    assert_eq!(job.sink("counts").unwrap().inputs.len(), 2);
+    assert_eq!(job.sink("counts").expect("the job has it").inputs.len(), 2);
     assert!(matches!(sink_of(&job), SinkKind::File { part_bytes: 100, .. }));
 }
 
@@ -78,15 +78,15 @@ fn a_config_takes_anything() {
     ];
     let job = accepted(JOB, &sets);
     let expected = r#"{"min-length":2,"a":[1.5,true,"x","2024-01-31"],"word":"a b","quoted":"2","deep":{"er":[1,{"x":true}]},"empty":"","nan":"nan","equation":"a=b","home":"${HOME}"}"#;
-    assert_eq!(job.operator("count").unwrap().config.to_string(), expected);
-    assert_eq!(job.operator("split").unwrap().config.to_string(), r#"{"a":1,"b":2}"#);
+    assert_eq!(job.operator("count").expect("the job has it").config.to_string(), expected);
+    assert_eq!(job.operator("split").expect("the job has it").config.to_string(), r#"{"a":1,"b":2}"#);
 }
 
 #[test]
 fn the_last_one_wins() {
     assert_eq!(accepted(SHORT, &["parallelism=2", "parallelism=3"]).parallelism, 3);
     let job = accepted(JOB, &["operator.count.config.x=1", "operator.count.config={}"]);
-    assert_eq!(job.operator("count").unwrap().config.to_string(), "{}");
+    assert_eq!(job.operator("count").expect("the job has it").config.to_string(), "{}");
 }
 
 #[test]
@@ -98,16 +98,16 @@ fn relative_paths_are_of_the_current_directory() {
         matches!(source_of(&job), SourceKind::File { paths, .. } if *paths == [Path::new("/cwd/a"), Path::new("/b")])
     );
     assert_eq!(
-        job.operator("split").unwrap().plugin.value,
+        job.operator("split").expect("the job has it").plugin.value,
         PluginSpec::Component { path: "/cwd/x.wasm".into(), sha256: None }
     );
     let job = accepted(JOB, &["operator.split.plugin={ path = \"y.wasm\" }", "operator.count.plugin.path=z.wasm"]);
     assert_eq!(
-        job.operator("split").unwrap().plugin.value,
+        job.operator("split").expect("the job has it").plugin.value,
         PluginSpec::Component { path: "/cwd/y.wasm".into(), sha256: None }
     );
     let pinned = PluginSpec::Component { path: "/cwd/z.wasm".into(), sha256: Some("a".repeat(64)) };
-    assert_eq!(job.operator("count").unwrap().plugin.value, pinned);
+    assert_eq!(job.operator("count").expect("the job has it").plugin.value, pinned);
 }
 
 #[test]
@@ -127,10 +127,10 @@ fn another_type_drops_what_it_does_not_know() {
         );
     }
     let job = accepted(JOB, &["sink.counts.type=blackhole"]);
-    assert_eq!((sink_of(&job), job.sink("counts").unwrap().inputs.len()), (&SinkKind::Blackhole, 1));
+    assert_eq!((sink_of(&job), job.sink("counts").expect("the job has it").inputs.len()), (&SinkKind::Blackhole, 1));
     let job = accepted(JOB, &["sink.poison.type=file", "sink.poison.path=x"]);
     assert_eq!(
-        job.sink("poison").unwrap().kind,
+        job.sink("poison").expect("the job has it").kind,
         SinkKind::File { path: "/cwd/x".into(), format: Format::Raw, part_bytes: 128 << 20 }
     );
     // Only the last type counts.
@@ -161,14 +161,14 @@ fn an_override_mends_what_it_replaces() {
 #[test]
 fn entries_are_known_by_ids_from_the_environment_too() {
     let job = accepted(&JOB.replace("\"split\"\nplugin", "\"${WORD}\"\nplugin"), &["operator.word.parallelism=8"]);
-    assert_eq!(job.operator("word").unwrap().parallelism.as_ref().map(|at| at.value), Some(8));
+    assert_eq!(job.operator("word").expect("the job has it").parallelism.as_ref().map(|at| at.value), Some(8));
 }
 
 #[test]
 fn inputs_may_be_set_with_a_table() {
     let job = accepted(JOB, &["operator.split.inputs={ from = \"lines\", partitioning = \"rebalance\" }"]);
     assert_eq!(
-        job.operator("split").unwrap().inputs[0].partitioning.as_ref().map(|at| at.value),
+        job.operator("split").expect("the job has it").inputs[0].partitioning.as_ref().map(|at| at.value),
         Some(Partitioning::Rebalance)
     );
 }
@@ -178,7 +178,7 @@ fn an_edge_to_a_named_input_may_be_set() {
     let set =
         "operator.split.inputs=[\"count\", { from = \"lines\", input = \"rules\", partitioning = \"broadcast\" }]";
     let job = accepted(JOB, &[set]);
-    let edge = &job.operator("split").unwrap().inputs[1];
+    let edge = &job.operator("split").expect("the job has it").inputs[1];
     assert_eq!(edge.input.as_ref().map(|name| name.as_str()), Some("rules"));
     assert_eq!(edge.partitioning.as_ref().map(|at| at.value), Some(Partitioning::Broadcast));
     // A sink's edge has no name of an input, whichever way it is written.
@@ -236,7 +236,7 @@ fn the_lists_of_keys_are_true() {
             .split_once(&format!("unknown key `zzzzzzzz` in {kind} `lines`; it may have "))
             .unwrap_or_else(|| panic!("{error}"))
             .1;
-        let list = list.lines().next().unwrap().replace(" and ", ", ");
+        let list = list.lines().next().expect("a line").replace(" and ", ", ");
         let mut keys: Vec<String> = list.split(", ").map(|key| key.trim_matches('`').to_owned()).collect();
         keys.sort();
         keys
@@ -247,10 +247,10 @@ fn the_lists_of_keys_are_true() {
     };
     for kind in ["file", "stdin", "datagen"] {
         let text = SHORT.replace("\"stdin\"", &format!("\"{kind}\"\nzzzzzzzz = 1"));
-        assert_eq!(listed(&text, "source"), sorted(source::keys(kind).unwrap()));
+        assert_eq!(listed(&text, "source"), sorted(source::keys(kind).expect("there is the type")));
     }
     for kind in ["file", "stdout", "blackhole"] {
         let text = SHORT.replace("source", "sink").replace("\"stdin\"", &format!("\"{kind}\"\nzzzzzzzz = 1"));
-        assert_eq!(listed(&text, "sink"), sorted(sink::keys(kind).unwrap()));
+        assert_eq!(listed(&text, "sink"), sorted(sink::keys(kind).expect("there is the type")));
     }
 }

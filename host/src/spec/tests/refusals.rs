@@ -26,7 +26,7 @@ fn a_refusal_shows_the_line_and_the_place() {
 fn several_problems_are_shown_in_the_order_of_the_file() {
     let text = JOB.replace("\"10ms\"", "10").replace("\"count\"]", "5]").replace("\"word-count\"", "\"Word Count\"");
     let error = parse(&text, &["batch.records=many"]).unwrap_err().to_string();
-    let starts: Vec<&str> = error.split("\n\n").map(|problem| problem.lines().next().unwrap()).collect();
+    let starts: Vec<&str> = error.split("\n\n").map(|problem| problem.lines().next().expect("a line")).collect();
     let expected = [
         "/jobs/job.toml:1:8: `name` must be of lower-case letters, digits and hyphens, not \"Word Count\"",
         "/jobs/job.toml:8:11: `timeout` must be a duration such as \"5ms\", \"10s\" or \"1m\", not 10",
@@ -237,7 +237,7 @@ fn what_only_json_has() {
     let source = |keys: &str| SHORT.replace("\"stdin\"", &format!("\"stdin\"\n{keys}"));
     let json = |keys: &str| source(&format!("format = \"json\"\n{keys}"));
     for key in ["key = \"user\"", "key-type = \"u64\"", "invalid-json = \"skip\""] {
-        let name = key.split(' ').next().unwrap();
+        let name = key.split(' ').next().expect("a word");
         refused(&source(key), &[], &format!("/jobs/job.toml:6:1: `{name}` goes with `format = \"json\"` only"));
         refused(&source(&format!("format = \"lines\"\n{key}")), &[], &format!("`{name}` goes with"));
     }

@@ -2,11 +2,11 @@
 
 use std::ops::Bound;
 
-use super::{Beyond, Cells, Rest};
+use super::{Beyond, Cells, Place, Rest};
 use crate::{
     state::{
         behind::Behind,
-        is_expired,
+        expiry::is_expired,
         spill::{Access, SpillError},
         stored::StoredBytes,
     },
@@ -22,7 +22,7 @@ impl Cells {
     ///
     /// # Errors
     /// When what lies behind fails.
-    pub fn evict(
+    pub(crate) fn evict(
         &mut self,
         bytes: usize,
         expires: impl Fn(u16) -> bool,
@@ -32,33 +32,31 @@ impl Cells {
         // Twice round: the first time may only find that everything was used.
         let mut looks = 2 * self.places.len();
         while self.bytes > goal && looks > 0 {
+            let unused = |place: &mut Place| !std::mem::replace(&mut place.used, false);
+            if self.places[self.hand].as_mut().is_some_and(unused) {
+                self.evict_place(self.hand as u32, ENTRIES_AT_ONCE, &expires, behind)?;
+                if self.places[self.hand].is_some() {
+                    // What is left of a large place is next.
+                    continue;
+                }
+            }
             looks -= 1;
-            self.hand = if self.hand + 1 < self.places.len() { self.hand + 1 } else { 0 };
-            let Some(place) = &mut self.places[self.hand] else { continue };
-            if std::mem::replace(&mut place.used, false) {
-                continue;
-            }
-            self.evict_place(self.hand as u32, ENTRIES_AT_ONCE, &expires, behind)?;
-            // What is left of a large place is next.
-            if self.places[self.hand].is_some() {
-                looks += 1;
-                self.hand = self.hand.checked_sub(1).unwrap_or(self.places.len() - 1);
-            }
+            self.hand = (self.hand + 1) % self.places.len();
         }
-        behind.check()
+        Ok(())
     }
 
     /// Evicts everything.
     ///
     /// # Errors
     /// When what lies behind fails.
-    pub fn evict_all(&mut self, expires: impl Fn(u16) -> bool, behind: &mut Behind) -> Result<(), SpillError> {
+    pub(crate) fn evict_all(&mut self, expires: impl Fn(u16) -> bool, behind: &mut Behind) -> Result<(), SpillError> {
         for at in 0..self.places.len() {
             if self.places[at].is_some() {
                 self.evict_place(at as u32, usize::MAX, &expires, behind)?;
             }
         }
-        behind.check()
+        Ok(())
     }
 
     /// Evicts up to `most` entries of a place, and the place when none is left.
@@ -78,10 +76,7 @@ impl Cells {
         let place = self.place_mut(at);
         place.beyond = Beyond::Something;
         let expires = state_of(&place.prefix).is_some_and(expires);
-        let before = place.entries.bytes();
-        let taken = place.entries.take_first(most);
-        let (after, empty) = (place.entries.bytes(), place.entries.len() == 0);
-        self.bytes = self.bytes + after - before;
+        let taken = self.change(at, |entries| entries.take_first(most));
         let mut value = Vec::new();
         for (rest, cell) in taken.into_iter().filter(|(_, cell)| cell.dirty) {
             key.truncate(prefix_len);
@@ -95,9 +90,7 @@ impl Cells {
             });
             behind.push(&key, stored, Access::Ordered);
         }
-        if empty {
-            self.drop_place(at);
-        }
+        self.drop_if_idle(at);
         behind.check()
     }
 
@@ -130,7 +123,7 @@ impl Cells {
 
     /// Looks at the next `entries` entries, about, and drops those that have expired at `now`; `ttl_ms` gives the time to live of a state. What of them lies behind expires by
     /// itself. A large place is looked at in parts.
-    pub fn sweep(&mut self, entries: usize, now: EventTime, ttl_ms: impl Fn(u16) -> Option<u64>) {
+    pub(crate) fn sweep(&mut self, entries: usize, now: EventTime, ttl_ms: impl Fn(u16) -> Option<u64>) {
         let mut left = entries;
         let mut looks = self.places.len().min(entries);
         while left > 0 && looks > 0 {
@@ -146,11 +139,8 @@ impl Cells {
                 self.swept_to = next;
                 return;
             }
-            // A cleared place must be known as such.
-            if self.places[at].as_ref().is_some_and(|place| place.entries.len() == 0 && place.beyond != Beyond::Void) {
-                self.drop_place(at as u32);
-            }
-            self.swept = if at + 1 < self.places.len() { at + 1 } else { 0 };
+            self.drop_if_idle(at as u32);
+            self.swept = (at + 1) % self.places.len();
         }
     }
 
@@ -177,12 +167,12 @@ impl Cells {
     }
 
     /// Whether there is a place of a state for which `asks` says so.
-    pub fn any_place(&self, asks: impl Fn(u16) -> bool) -> bool {
+    pub(crate) fn any_place(&self, asks: impl Fn(u16) -> bool) -> bool {
         self.places.iter().flatten().any(|place| state_of(&place.prefix).is_some_and(&asks))
     }
 
     /// Hands every place with an entry that has not expired to `visit`: its prefix.
-    pub fn for_each_place(&self, has_ended: impl Fn(u16, i64) -> bool, mut visit: impl FnMut(&[u8])) {
+    pub(crate) fn for_each_place(&self, has_ended: impl Fn(u16, i64) -> bool, mut visit: impl FnMut(&[u8])) {
         for place in self.places.iter().flatten() {
             let state = state_of(&place.prefix).unwrap_or(u16::MAX);
             if place.entries.from(&[]).any(|(_, cell)| cell.version != 0 && !has_ended(state, cell.accessed)) {

@@ -33,8 +33,8 @@ impl Cell {
     }
 
     pub(super) fn loaded(stored: &StoredBytes<'_>) -> Self {
-        let accessed = stored.last_access.map_or(i64::MIN, |time| time.0);
-        Self { value: SmallVec::from_slice(stored.value), accessed, version: stored.version, dirty: false }
+        let (value, accessed) = (SmallVec::from_slice(stored.value), stored.accessed_ms());
+        Self { value, accessed, version: stored.version, dirty: false }
     }
 }
 

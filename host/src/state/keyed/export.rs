@@ -12,7 +12,7 @@ use crate::{
     state::{
         arena::EntryRef,
         delivery::split_access,
-        is_expired,
+        expiry::is_expired,
         spill::SpillError,
         stored::{StoredBytes, StoredKey},
     },

@@ -17,15 +17,16 @@ use super::{KeyedState, ttl_of};
 use crate::{
     state::{
         SpillError,
-        behind::PRELOADED_BYTES_MAX,
-        is_expired,
-        stored::{StoredBytes, StoredKey, key_prefix, state_prefix},
+        expiry::is_expired,
+        stored::{StoredKey, key_prefix, state_prefix},
     },
     stream::{EventTime, Keys, hash_key},
 };
 
 /// A list of keys up to so many bytes stays in memory.
 const LIST_BYTES_IN_MEMORY: usize = 16 << 20;
+/// Values of so many bytes are read ahead at most, and one more.
+const PRELOADED_BYTES_MAX: usize = 4 << 20;
 /// So many keys of what was evicted are looked at in one go.
 const KEYS_AT_ONCE: usize = 1024;
 
@@ -85,11 +86,12 @@ impl KeyedState {
             Some(KeyList::Stored { state, group, from }) => {
                 let (state, mut group, mut from) = (*state, *group, std::mem::take(from));
                 self.behind.forget_preloaded();
-                while group < self.behind.groups() && keys.hashes.len() < most && !self.behind.has_preloaded_much() {
-                    match self.read_keys(state, group, &from, most, keys)? {
-                        Some(next) => from = next,
-                        None => (group, from) = (group + 1, Vec::new()),
+                while group < self.behind.groups() {
+                    if let Some(next) = self.read_keys(state, group, &from, most, keys)? {
+                        from = next;
+                        break;
                     }
+                    (group, from) = (group + 1, Vec::new());
                 }
                 let left = group < self.behind.groups();
                 self.walk = Some(KeyList::Stored { state, group, from });
@@ -117,8 +119,7 @@ impl KeyedState {
             self.table.sweep(all, self.now, &self.ttl_ms, &mut self.behind);
         }
         let evicted = self.behind.may_contain();
-        let asks = |state: u16| self.spec(u32::from(state)).is_some_and(|spec| spec.on_end);
-        if !evicted && !self.cells.any_place(asks) {
+        if !evicted && !self.cells.any_place(|state| self.asks(state)) {
             return Ok(KeyList::Table(self.asking().next().is_some().then_some(0)));
         }
         if evicted {
@@ -146,27 +147,31 @@ impl KeyedState {
         self.table.for_each_at_end(|key| {
             seen.insert(key.to_vec());
         });
-        let states = &self.states;
+        let asks = |state| self.asks(state);
         let has_ended = |state: u16, accessed: i64| {
-            ttl_of(states, state).is_some_and(|ttl_ms| is_expired(EventTime(accessed), self.now, ttl_ms))
+            ttl_of(&self.states, state).is_some_and(|ttl_ms| is_expired(EventTime(accessed), self.now, ttl_ms))
         };
         self.cells.for_each_place(has_ended, |prefix| {
             let Ok(stored) = StoredKey::decode(prefix) else { return };
-            if self.spec(u32::from(stored.state)).is_some_and(|spec| spec.on_end) && !seen.contains(stored.key) {
+            if asks(stored.state) && !seen.contains(stored.key) {
                 seen.insert(stored.key.to_vec());
             }
         });
         seen.iter().try_for_each(|key| writing.push(key))
     }
 
-    /// The states that ask for visits.
-    fn asking(&self) -> impl Iterator<Item = u16> {
-        let asking = (0_u16..).zip(&self.states).filter(|(_, spec)| spec.is_some_and(|spec| spec.on_end));
-        asking.map(|(id, _)| id)
+    /// Whether a state asks for visits.
+    fn asks(&self, state: u16) -> bool {
+        self.spec(u32::from(state)).is_some_and(|spec| spec.on_end)
     }
 
-    /// Reads keys that have an entry in a state on, until there are `most`, and the values of point states with them. Returns from which stored key to go on, none at the end of the
-    /// group.
+    /// The states that ask for visits.
+    fn asking(&self) -> impl Iterator<Item = u16> {
+        (0..self.states.len() as u16).filter(|state| self.asks(*state))
+    }
+
+    /// Reads keys that have an entry in a state on, until there are `most` of them or their values are large, and preloads these if it is a point state. Returns from which stored
+    /// key to go on, none at the end of the group.
     fn read_keys(
         &mut self,
         state: u16,
@@ -175,18 +180,18 @@ impl KeyedState {
         most: usize,
         keys: &mut Keys,
     ) -> Result<Option<Vec<u8>>, SpillError> {
-        let (now, ttl_ms) = (self.now, ttl_of(&self.states, state));
+        let rules = self.expiry.as_ref().map(|expiry| expiry.rules());
         let is_point = self.column_of(u32::from(state)).is_some();
         let mut prefix = Vec::new();
         state_prefix(group, state, &mut prefix);
-        let (mut preloaded, mut preloaded_bytes) = (Vec::new(), 0);
+        let (mut preloaded, mut preloaded_bytes) = (Vec::new(), self.behind.preloaded_bytes());
         let Some(spill) = self.behind.spill() else { return Ok(None) };
         let mut next = None;
         let mut range = spill.range(&prefix, Bound::Included(from))?;
         while let Some((stored_key, stored_value)) = range.next()? {
             let Ok(stored) = StoredKey::decode(stored_key) else { continue };
             let is_new = keys.hashes.is_empty() || keys.column.get(keys.hashes.len() - 1) != stored.key;
-            if !is_new || has_ended(stored_value, now, ttl_ms) {
+            if !is_new || rules.as_ref().is_some_and(|rules| rules.is_expired(stored_key, stored_value)) {
                 continue;
             }
             if keys.hashes.len() == most || preloaded_bytes >= PRELOADED_BYTES_MAX {
@@ -211,65 +216,35 @@ impl KeyedState {
             for (before, state) in asking.iter().enumerate() {
                 let mut next = Some(Vec::new());
                 while let Some(from) = next {
-                    let (found, then) = self.keys_behind(group, *state, from)?;
-                    for key in found {
-                        if !self.is_behind(group, &asking[..before], &key)? {
-                            writing.push(&key)?;
+                    let mut keys = Keys::default();
+                    next = self.read_keys(*state, group, &from, KEYS_AT_ONCE, &mut keys)?;
+                    // Not visited now, but from the list.
+                    self.behind.forget_preloaded();
+                    for key in keys.column.iter() {
+                        if !self.is_behind(group, &asking[..before], key)? {
+                            writing.push(key)?;
                         }
                     }
-                    next = then;
                 }
             }
         }
         Ok(())
     }
 
-    /// Some keys that have an entry in a state, and from which stored key to go on.
-    fn keys_behind(
-        &mut self,
-        group: u16,
-        state: u16,
-        from: Vec<u8>,
-    ) -> Result<(Vec<Vec<u8>>, Option<Vec<u8>>), SpillError> {
-        let (now, ttl_ms) = (self.now, ttl_of(&self.states, state));
-        let mut prefix = Vec::new();
-        state_prefix(group, state, &mut prefix);
-        let Some(spill) = self.behind.spill() else { return Ok((Vec::new(), None)) };
-        let mut found: Vec<Vec<u8>> = Vec::new();
-        let mut range = spill.range(&prefix, Bound::Included(&from))?;
-        while let Some((stored_key, stored_value)) = range.next()? {
-            let Ok(stored) = StoredKey::decode(stored_key) else { continue };
-            if found.last().is_some_and(|last| last == stored.key) || has_ended(stored_value, now, ttl_ms) {
-                continue;
-            }
-            if found.len() == KEYS_AT_ONCE {
-                let next = stored_key.to_vec();
-                return Ok((found, Some(next)));
-            }
-            found.push(stored.key.to_vec());
-        }
-        Ok((found, None))
-    }
-
     /// Whether a key has an entry in one of these states.
     fn is_behind(&mut self, group: u16, states: &[u16], key: &[u8]) -> Result<bool, SpillError> {
+        let rules = self.expiry.as_ref().map(|expiry| expiry.rules());
         let mut prefix = Vec::new();
         for state in states {
-            let (now, ttl_ms) = (self.now, ttl_of(&self.states, *state));
             key_prefix(group, *state, key, &mut prefix).expect("keys are bounded where they come in");
             let Some(spill) = self.behind.spill() else { return Ok(false) };
             let mut range = spill.range(&prefix, Bound::Included(&prefix))?;
-            while let Some((_, stored_value)) = range.next()? {
-                if !has_ended(stored_value, now, ttl_ms) {
+            while let Some((stored_key, stored_value)) = range.next()? {
+                if !rules.as_ref().is_some_and(|rules| rules.is_expired(stored_key, stored_value)) {
                     return Ok(true);
                 }
             }
         }
         Ok(false)
     }
-}
-
-fn has_ended(stored_value: &[u8], now: EventTime, ttl_ms: Option<u64>) -> bool {
-    let accessed = || StoredBytes::decode(stored_value).ok()?.last_access;
-    ttl_ms.is_some_and(|ttl_ms| accessed().is_some_and(|accessed| is_expired(accessed, now, ttl_ms)))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use fjall::compaction::filter::{CompactionFilter, CompactionFilterResult, Context, Factory, ItemAccessor, Verdict};
 
-use crate::state::{Expiry, ExpiryRules};
+use crate::state::expiry::{Expiry, ExpiryRules};
 
 /// Makes a filter for each compaction.
 pub(super) struct ExpiryFilterFactory(pub(super) Arc<Expiry>);

@@ -24,7 +24,7 @@ const MARKER_TEXT: &str =
 pub(super) struct Folder {
     directory: PathBuf,
     /// Holds the lock.
-    _marker: File,
+    marker: File,
 }
 
 impl Folder {
@@ -59,7 +59,7 @@ impl Folder {
             TryLockError::Error(error) => failed(SpillProblem::io("locking its marker", &error)),
         })?;
         marker.set_len(0).and_then(|()| marker.write_all(MARKER_TEXT.as_bytes())).map_err(io("writing its marker"))?;
-        let folder = Self { directory: directory.to_owned(), _marker: marker };
+        let folder = Self { directory: directory.to_owned(), marker };
         folder.wipe().map_err(io("wiping the folder"))?;
         Ok(folder)
     }
@@ -89,6 +89,8 @@ impl Drop for Folder {
     fn drop(&mut self) {
         // What can't be removed now is removed at the next start.
         let _ = self.wipe();
+        // Closing the file alone would leave it locked while a process that is just being started still has a copy.
+        let _ = self.marker.unlock();
     }
 }
 

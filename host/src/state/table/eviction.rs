@@ -6,7 +6,7 @@ use crate::{
         arena::{DIRTY, EntryRef, SPILLED},
         behind::Behind,
         delivery::{StoredValue, split_access},
-        is_expired,
+        expiry::is_expired,
     },
     stream::{EventTime, KeyHash, hash_key},
 };
@@ -32,9 +32,8 @@ impl KeyTable {
             let Some(stored) = behind.load_point(number, key, hash) else { continue };
             vacancy = Vacancy::Taken;
             now_at = if expires {
-                let last_access = stored.last_access.map_or(i64::MIN, |time| time.0);
                 self.scratch.clear();
-                self.scratch.extend_from_slice(&last_access.to_le_bytes());
+                self.scratch.extend_from_slice(&stored.accessed_ms().to_le_bytes());
                 self.scratch.extend_from_slice(stored.value);
                 self.arena.put_value(now_at, column, stored.version, &self.scratch)
             } else {

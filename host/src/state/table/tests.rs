@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use proptest::{collection::vec, prelude::*};
 
-use super::*;
+use super::{slots::SLOTS_FEW, *};
 
 fn states() -> Vec<StoredValue> {
     vec![

@@ -88,6 +88,14 @@ pub(super) fn value(shape: &Type, text: &str) -> Typed<Value> {
     }
 }
 
+/// The key of a map that is the name of a member, so what is text in it has no quotes of its own.
+fn member_name(shape: &Type, name: &str) -> Typed<Value> {
+    match shape {
+        Type::Scalar(Scalar::String | Scalar::Char | Scalar::Bytes) => Ok(Value::String(name.to_owned())),
+        _ => value(shape, name),
+    }
+}
+
 /// Appends a value in postcard.
 fn write(shape: &Type, value: &Value, out: &mut Vec<u8>) -> Typed<()> {
     let wrong = || TypedError::expected(shape, value);
@@ -107,7 +115,7 @@ fn write(shape: &Type, value: &Value, out: &mut Vec<u8>) -> Typed<()> {
             Value::Object(members) => {
                 varint(members.len() as u128, out);
                 for (name, value) in members {
-                    write(key, &self::value(key, name)?, out)?;
+                    write(key, &member_name(key, name)?, out)?;
                     write(item, value, out)?;
                 }
             }

@@ -39,6 +39,8 @@ fn plain_text_needs_no_quotes() {
         (postcard(json!("i128")), "-2", &[3]),
         (postcard(json!({"tuple": ["u8", "string"]})), "[1,\"a\"]", b"\x01\x01a"),
         (postcard(json!({"enum": {"name": "E", "variants": [["A", "unit"], ["B", "unit"]]}})), "B", &[1]),
+        // The name of a member is in quotes already.
+        (postcard(json!({"map": ["string", "u8"]})), r#"{"\"\"":1}"#, b"\x01\x02\"\"\x01"),
     ] {
         assert_eq!(schema.bytes_of_typed(typed).as_deref(), Ok(bytes), "{schema:?}: {typed}");
     }
