@@ -58,7 +58,8 @@ conformance! {
     transactions:
         a_call_that_traps_leaves_all_as_it_was
         a_call_that_traps_leaves_what_it_never_met_as_it_was
-        many_calls_that_trap_leave_no_memory_behind;
+        many_calls_that_trap_leave_no_memory_behind
+        calls_that_trap_do_not_fill_the_memory_with_what_they_read;
     caps:
         keys_and_values_of_any_allowed_size_are_kept
         the_largest_value_is_kept_and_a_larger_one_refused

@@ -109,3 +109,20 @@ pub(super) fn many_calls_that_trap_leave_no_memory_behind(backend: Backend) {
     assert_eq!(entries, 0);
     assert!(sizes[39].1 <= sizes[4].1, "bytes of memory: {} and later {}", sizes[4].1, sizes[39].1);
 }
+
+/// What a call has loaded is evicted when it fails, too.
+pub(super) fn calls_that_trap_do_not_fill_the_memory_with_what_they_read(backend: Backend) {
+    let mut task = Task::new(backend, states());
+    let keys_of = |round: u32| (0..20).map(|number| format!("{round}.{number}")).collect::<Vec<_>>();
+    for round in 0..20 {
+        task.call(&keys_of(round), |call| call.slots.clone().into_iter().for_each(|slot| change(call, slot, "some")));
+    }
+    let (_, before) = task.size();
+    for round in 0..20 {
+        task.trapping_call(&keys_of(round), |call| {
+            call.slots.clone().into_iter().for_each(|slot| assert_eq!(all(call, slot).len(), 10));
+        });
+        let (_, now) = task.size();
+        assert!(now <= before, "bytes of memory: {before} and {now} after {round} calls that failed");
+    }
+}
