@@ -19,6 +19,8 @@ pub struct Router {
     key_group_mask: Option<u64>,
     /// Target of each key group; empty unless the edge is a hash edge with several targets.
     target_of_key_group: Vec<u16>,
+    /// Which records of the batch that is being scattered go to each target.
+    picked: Vec<Vec<u32>>,
 }
 
 /// Where a batch goes that is not scattered.
@@ -48,7 +50,8 @@ impl Router {
         let gathered = vec![Batch::new(keyed); if scatters { targets } else { 1 }];
         let key_group_mask = max_parallelism.is_power_of_two().then(|| u64::from(max_parallelism) - 1);
         let whole = if partitioning == Partitioning::Broadcast { Whole::ToAll } else { Whole::InTurn };
-        Self { limits, keyed, gathered, whole, targets, next: 0, key_group_mask, target_of_key_group }
+        let picked = vec![Vec::new(); if scatters { targets } else { 0 }];
+        Self { limits, keyed, gathered, whole, targets, next: 0, key_group_mask, target_of_key_group, picked }
     }
 
     /// Takes a batch; calls `send` with the target of every batch that became full.
@@ -112,17 +115,28 @@ impl Router {
     fn scatter(&mut self, batch: &Batch, mut send: impl FnMut(usize, Batch)) {
         let groups = self.target_of_key_group.len() as u32;
         let Some(keys) = &batch.keys else { unreachable!("the planner refuses hash edges on records without keys") };
-        for (index, hash) in keys.hashes.iter().enumerate() {
+        // Who gets what comes first: then each column is copied in a loop of its own that does nothing else.
+        for (index, hash) in (0_u32..).zip(&keys.hashes) {
             let group = match self.key_group_mask {
                 Some(mask) => (hash & mask) as u32,
                 None => key_group(*hash, groups),
             };
-            let target = usize::from(self.target_of_key_group[group as usize]);
-            let gathered = &mut self.gathered[target];
-            gathered.push_from(batch, index);
-            if gathered.is_full(self.limits) {
-                send(target, take(gathered));
+            self.picked[usize::from(self.target_of_key_group[group as usize])].push(index);
+        }
+        let bytes = batch.bytes();
+        for (target, (picked, gathered)) in self.picked.iter_mut().zip(&mut self.gathered).enumerate() {
+            let mut left = &picked[..];
+            while !left.is_empty() {
+                let within_bytes = gathered.bytes() + bytes < self.limits.bytes;
+                let most = if within_bytes { self.limits.records.saturating_sub(gathered.len()).max(1) } else { 1 };
+                let (now, later) = left.split_at(most.min(left.len()));
+                gathered.extend_picked(batch, now);
+                left = later;
+                if gathered.is_full(self.limits) {
+                    send(target, take(gathered));
+                }
             }
+            picked.clear();
         }
     }
 }

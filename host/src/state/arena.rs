@@ -13,6 +13,7 @@
 use memmap2::MmapMut;
 
 use super::memory_advice::{advise_huge_pages, prefetch};
+use crate::stream::Windowed;
 
 /// Values longer than this live outside of their entry.
 pub(super) const VALUE_INLINE_BYTES_MAX: usize = 512;
@@ -197,26 +198,10 @@ impl Arena {
 
     /// The admission that an entry remembers, if the entry has this key.
     #[inline(always)]
-    pub(super) fn admission_if_key(&self, entry: EntryRef, key: &[u8]) -> Option<u32> {
+    pub(super) fn admission_if_key(&self, entry: EntryRef, key: Windowed<'_>) -> Option<u32> {
         let block = self.block_of(entry);
-        // Every entry has at least one unit: header and the first eight bytes of the key come in one load.
-        let head = block.first_chunk::<UNIT>()?;
-        let len = key.len();
-        if usize::from(u16::from_le_bytes([head[4], head[5]])) != len {
-            return None;
-        }
-        let start = u64::from_le_bytes([head[8], head[9], head[10], head[11], head[12], head[13], head[14], head[15]]);
-        // A call of `memcmp` costs more than comparing a short key.
-        let same = match len {
-            0 => true,
-            1..=8 => start & (u64::MAX >> (64 - 8 * len)) == short_word(key),
-            9..=16 => {
-                key.first_chunk() == Some(&start.to_le_bytes())
-                    && block[HEADER..HEADER + len].last_chunk::<8>() == key.last_chunk::<8>()
-            }
-            _ => block[HEADER..HEADER + len] == *key,
-        };
-        same.then(|| u32::from_le_bytes([head[0], head[1], head[2], head[3]]))
+        let same = usize::from(u16_at(block, 4)) == key.string.len() && key.begins(&block[HEADER..]);
+        same.then(|| u32_at(block, 0))
     }
 
     /// The admission that an entry remembers.
@@ -375,21 +360,6 @@ impl Arena {
         self.large_free.push(handle);
         // The cell keeps its 4 bytes as a value of length 4 that the caller overwrites or frees.
         self.block_mut(entry)[cells + state * CELL + 2..][..2].copy_from_slice(&(LARGE_BYTES as u16).to_le_bytes());
-    }
-}
-
-/// Up to eight bytes as a little-endian number.
-#[inline(always)]
-fn short_word(bytes: &[u8]) -> u64 {
-    let len = bytes.len();
-    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        return u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << (8 * (len - 4));
-    }
-    match *bytes {
-        [a] => u64::from(a),
-        [a, b] => u64::from(u16::from_le_bytes([a, b])),
-        [a, b, c] => u64::from(u32::from_le_bytes([a, b, c, 0])),
-        _ => 0,
     }
 }
 

@@ -31,7 +31,7 @@ use super::{
     delivery::{Delivery, StoredColumn, StoredValue},
     memory_advice::{advise_huge_pages, prefetch},
 };
-use crate::stream::{KeyHash, Keys, hash_key};
+use crate::stream::{KeyHash, Keys, Windowed, hash_key};
 
 /// How many slots a guest is given at most when its memory allows.
 pub const SLOTS_DEFAULT: usize = 1 << 17;
@@ -175,7 +175,7 @@ impl KeyTable {
         if !self.is_large() {
             for (index, hash) in hashes.iter().enumerate() {
                 let candidate = self.candidate(*hash);
-                let slot = self.slot_of_record(keys.column.get(index), *hash, candidate, behind, delivery);
+                let slot = self.slot_of_record(keys.column.windowed(index), *hash, candidate, behind, delivery);
                 delivery.slots.push(slot);
             }
         } else {
@@ -197,7 +197,7 @@ impl KeyTable {
                 if number >= 2 {
                     let block = block_of(number - 2);
                     for (index, candidate) in block.zip(candidates[number % 2]) {
-                        let key = keys.column.get(index);
+                        let key = keys.column.windowed(index);
                         let slot = self.slot_of_record(key, hashes[index], candidate, behind, delivery);
                         delivery.slots.push(slot);
                     }
@@ -338,7 +338,7 @@ impl KeyTable {
     #[inline(always)]
     fn slot_of_record(
         &mut self,
-        key: &[u8],
+        key: Windowed<'_>,
         hash: KeyHash,
         candidate: EntryRef,
         behind: &mut Behind,
@@ -350,8 +350,11 @@ impl KeyTable {
             None => self.find_or_insert(key, hash),
         };
         let Some(admission) = admission else {
-            let (entry, vacancy) =
-                if behind.may_contain() { self.load(entry, key, hash, behind) } else { (entry, Vacancy::Vacant) };
+            let (entry, vacancy) = if behind.may_contain() {
+                self.load(entry, key.string, hash, behind)
+            } else {
+                (entry, Vacancy::Vacant)
+            };
             return self.admit(entry, vacancy, behind, delivery);
         };
         // Negative for those admitted in this batch.
@@ -374,14 +377,14 @@ impl KeyTable {
 
     /// The entry of a key, and the admission that it remembers unless the entry is new.
     #[inline]
-    fn find_or_insert(&mut self, key: &[u8], hash: KeyHash) -> (EntryRef, Option<u32>) {
+    fn find_or_insert(&mut self, key: Windowed<'_>, hash: KeyHash) -> (EntryRef, Option<u32>) {
         let tag = tag_of(hash);
         let mask = self.buckets.len() - 1;
         let mut at = (tag >> self.shift) as usize;
         loop {
             let found = self.buckets[at];
             if found == 0 {
-                return (self.insert(key, tag, at), None);
+                return (self.insert(key.string, tag, at), None);
             }
             if (found >> 32) as u32 == tag
                 && let Some(admission) = self.arena.admission_if_key(found as u32, key)

@@ -35,7 +35,26 @@ pub struct Keys {
 impl Keys {
     /// Keys with their hashes computed.
     pub fn hashed(column: BytesColumn) -> Self {
-        let hashes = column.iter().map(hash_key).collect();
+        /// So many keys are looked at together.
+        const BLOCK: usize = 256;
+        let mut hashes = vec![0; column.len()];
+        // A hash is computed in another way for each of these classes of lengths. One class after the other, because which one is next can't be foretold.
+        let class_of = |len: usize| usize::from(len > 3) + usize::from(len > 8);
+        for (block, hashes) in hashes.chunks_mut(BLOCK).enumerate() {
+            let first = block * BLOCK;
+            let mut members = [[0_u8; BLOCK]; 3];
+            let mut counts = [0; 3];
+            for index in 0..hashes.len() {
+                let class = class_of(column.get(first + index).len());
+                members[class][counts[class]] = index as u8;
+                counts[class] += 1;
+            }
+            for (members, count) in members.iter().zip(counts) {
+                for index in members[..count].iter().map(|index| usize::from(*index)) {
+                    hashes[index] = hash_key(column.get(first + index));
+                }
+            }
+        }
         Self { column, hashes }
     }
 
@@ -96,17 +115,18 @@ impl Batch {
         self.len() >= limits.records || self.bytes() >= limits.bytes
     }
 
-    /// Appends record `index` of another batch. Batches on one edge agree on whether they have keys.
-    #[inline(always)]
-    pub fn push_from(&mut self, other: &Batch, index: usize) {
+    /// Appends those records of another batch, in this order. Batches on one edge agree on whether they have keys.
+    pub fn extend_picked(&mut self, other: &Batch, indexes: &[u32]) {
         if let (Some(keys), Some(others)) = (&mut self.keys, &other.keys) {
-            keys.push(others.column.get(index), others.hashes[index]);
+            keys.column.extend_picked(&others.column, indexes);
+            keys.hashes.extend(indexes.iter().map(|index| others.hashes[*index as usize]));
         }
         if !other.timestamps.is_empty() || !self.timestamps.is_empty() {
             self.timestamps.resize(self.values.len(), i64::MIN);
-            self.timestamps.push(other.timestamps.get(index).copied().unwrap_or(i64::MIN));
+            let time = |index: &u32| other.timestamps.get(*index as usize).copied().unwrap_or(i64::MIN);
+            self.timestamps.extend(indexes.iter().map(time));
         }
-        self.values.push(other.values.get(index));
+        self.values.extend_picked(&other.values, indexes);
     }
 
     /// Appends records `from..to` of another batch.

@@ -5,6 +5,51 @@
 
 use thiserror::Error;
 
+/// Strings of up to so many bytes are copied and compared without a branch on their length, which can't be foretold.
+const WINDOW: usize = 16;
+
+/// A string that lies among other bytes, and may be compared together with those behind it.
+#[derive(Clone, Copy)]
+pub(crate) struct Windowed<'a> {
+    /// The string.
+    pub(crate) string: &'a [u8],
+    /// The bytes from its beginning on, if there are so many.
+    window: Option<&'a [u8; WINDOW]>,
+}
+
+impl<'a> Windowed<'a> {
+    /// A string with nothing behind it.
+    pub(crate) fn alone(string: &'a [u8]) -> Self {
+        Self { string, window: string.first_chunk() }
+    }
+
+    /// Whether the string is what lies at the beginning of `bytes`, which are at least as long.
+    #[inline(always)]
+    pub(crate) fn begins(self, bytes: &[u8]) -> bool {
+        let len = self.string.len();
+        if let (Ok(word), Some(other)) = (<[u8; 8]>::try_from(self.string), bytes.first_chunk::<8>()) {
+            return word == *other;
+        }
+        match (self.window, bytes.first_chunk::<WINDOW>()) {
+            (Some(window), Some(other)) if len <= WINDOW => {
+                (u128::from_le_bytes(*window) ^ u128::from_le_bytes(*other)) & MASKS[len] == 0
+            }
+            _ => bytes[..len] == *self.string,
+        }
+    }
+}
+
+/// The first bytes of a window, for each number of them.
+const MASKS: [u128; WINDOW + 1] = {
+    let mut masks = [0; WINDOW + 1];
+    let mut len = 1;
+    while len <= WINDOW {
+        masks[len] = u128::MAX >> (128 - 8 * len);
+        len += 1;
+    }
+    masks
+};
+
 /// Byte strings end to end: string `i` is `data[ends[i - 1]..ends[i]]`, the first begins at 0.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct BytesColumn {
@@ -99,6 +144,17 @@ impl BytesColumn {
         &self.data[start..self.ends[index] as usize]
     }
 
+    /// String `index`, to be compared.
+    ///
+    /// # Panics
+    /// When there is no string `index`.
+    #[inline(always)]
+    pub(crate) fn windowed(&self, index: usize) -> Windowed<'_> {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
+        let string = &self.data[start..self.ends[index] as usize];
+        Windowed { string, window: self.data[start..].first_chunk() }
+    }
+
     /// Appends a string. The column's data stays below 4 GiB because batches are bounded far below it.
     #[inline]
     pub fn push(&mut self, string: &[u8]) {
@@ -115,6 +171,33 @@ impl BytesColumn {
         let base = self.data.len() as u32;
         self.data.extend_from_slice(&other.data[start as usize..other.ends[to - 1] as usize]);
         self.ends.extend(other.ends[from..to].iter().map(|end| end - start + base));
+    }
+
+    /// Appends those strings of another column, in this order.
+    ///
+    /// # Panics
+    /// When there is no string of an index.
+    pub fn extend_picked(&mut self, other: &Self, indexes: &[u32]) {
+        if other.data.is_empty() {
+            self.ends.resize(self.ends.len() + indexes.len(), self.data.len() as u32);
+            return;
+        }
+        self.ends.reserve(indexes.len());
+        for index in indexes {
+            let index = *index as usize;
+            let start = if index == 0 { 0 } else { other.ends[index - 1] as usize };
+            let end = other.ends[index] as usize;
+            match other.data[start..].first_chunk::<WINDOW>() {
+                // How long a string is can't be foretold, so all that are short are copied in the same way, together with what lies behind them.
+                Some(window) if end - start <= WINDOW => {
+                    let len = self.data.len() + end - start;
+                    self.data.extend_from_slice(window);
+                    self.data.truncate(len);
+                }
+                _ => append_short(&mut self.data, &other.data[start..end]),
+            }
+            self.ends.push(self.data.len() as u32);
+        }
     }
 
     /// Gives `writer` the data to append to, then ends the string there. What `writer` removes is gone: it must only append.

@@ -12,6 +12,7 @@ pub mod schema;
 mod splitmix;
 
 pub use batch::{Batch, BatchLimits, KEY_BYTES_MAX, Keys};
+pub(crate) use column::Windowed;
 pub use column::{BytesColumn, ColumnError};
 pub use element::Element;
 pub use event_time::EventTime;

@@ -3,7 +3,7 @@
 use super::{KeyTable, NOWHERE, Slot, Vacancy};
 use crate::{
     state::{arena::EntryRef, behind::Behind, delivery::Delivery},
-    stream::hash_key,
+    stream::{Windowed, hash_key},
 };
 
 /// How many there are when most records are admitted anyway: what a guest keeps for them fits the second-level cache.
@@ -62,7 +62,7 @@ impl KeyTable {
             return None;
         }
         self.reserve(1);
-        Some(self.slot_of_record(key, hash_key(key), NOWHERE, behind, &mut Delivery::default()))
+        Some(self.slot_of_record(Windowed::alone(key), hash_key(key), NOWHERE, behind, &mut Delivery::default()))
     }
 
     /// A new guest has seen no slot: all are given up, without a word to anyone.
