@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How many elements a channel holds: enough that both sides work on while one is descheduled, few enough that a barrier or a stop travels fast.
-pub const CHANNEL_BATCHES: usize = 8;
+pub const CHANNEL_BATCHES: usize = 16;
 
 /// What a task sleeps on, and what wakes it.
 pub fn parker() -> (Parker, Unparker) {
