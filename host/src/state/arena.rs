@@ -4,7 +4,7 @@
 //! entry: admission u32 | key length u16 | flags and units u16 | key | (version u16, length u16) for each state | the values, end to end
 //! ```
 //!
-//! All little-endian. `units`, the lower 12 bits, is the block's size in units of 16 bytes; the two highest bits are the flags [`DIRTY`] and [`SPILLED`]. Version 0 is
+//! All little-endian. `units`, the lower 14 bits, is the block's size in units of 8 bytes; the two highest bits are the flags [`DIRTY`] and [`SPILLED`]. Version 0 is
 //! "absent". A value longer than [`VALUE_INLINE_BYTES_MAX`] has the length `0xffff` and leaves 4 bytes in the block: its place in `large`. This layout lives in memory only
 //! and is stored nowhere.
 //!
@@ -18,7 +18,11 @@ use crate::stream::Windowed;
 /// Values longer than this live outside of their entry.
 pub(super) const VALUE_INLINE_BYTES_MAX: usize = 512;
 
-const UNIT: usize = 16;
+const UNIT: usize = 8;
+/// A cache line.
+const LINE_UNITS: u32 = 8;
+/// The most usual size: an 8-byte key and a small value. Such an entry does not straddle two cache lines.
+const USUAL_UNITS: u32 = 4;
 const HEADER: usize = 8;
 const CELL: usize = 4;
 const LARGE: u16 = u16::MAX;
@@ -26,13 +30,13 @@ const LARGE_BYTES: usize = 4;
 /// The key length of a block that was freed.
 const NO_KEY: u16 = u16::MAX;
 /// The part of a block's size.
-const UNITS: u16 = 0x0fff;
+const UNITS: u16 = 0x3fff;
 /// The entry was written since it was made or loaded.
 pub(super) const DIRTY: u16 = 0x8000;
 /// What lies behind the table may hold an older version of the entry.
 pub(super) const SPILLED: u16 = 0x4000;
 /// 32 MiB: mostly whole huge pages; untouched parts cost nothing.
-const CHUNK_UNITS_LOG2: u32 = 21;
+const CHUNK_UNITS_LOG2: u32 = 22;
 const CHUNK_BYTES: usize = UNIT << CHUNK_UNITS_LOG2;
 /// The first chunk is smaller: below the size that is backed by huge pages, so that a small job's memory stays small.
 const FIRST_CHUNK_BYTES: usize = 1 << 20;
@@ -103,9 +107,9 @@ impl Arena {
         if let Some(chunk) = self.chunks.get((entry >> CHUNK_UNITS_LOG2) as usize) {
             let at = (entry & ((1 << CHUNK_UNITS_LOG2) - 1)) as usize * UNIT;
             prefetch(chunk, at);
-            if entry & 3 == 3 {
-                // Only its first unit lies in this cache line.
-                prefetch(chunk, at + UNIT);
+            if entry % LINE_UNITS > LINE_UNITS - USUAL_UNITS {
+                // Not all of it lies in this cache line.
+                prefetch(chunk, at + USUAL_UNITS as usize * UNIT);
             }
         }
     }
@@ -117,10 +121,11 @@ impl Arena {
             return entry;
         }
         let per_chunk = 1_u32 << CHUNK_UNITS_LOG2;
-        if units == 2 && self.next & 1 == 1 {
-            // The most usual size never straddles two cache lines. The unit is not lost.
-            self.free_block(self.next, 1);
-            self.next += 1;
+        let line_room = LINE_UNITS - self.next % LINE_UNITS;
+        if units == USUAL_UNITS as usize && line_room < USUAL_UNITS {
+            // What is left of the cache line is for smaller entries.
+            self.free_block(self.next, line_room as usize);
+            self.next += line_room;
         }
         let room = per_chunk - (self.next & (per_chunk - 1));
         if units as u32 > room && self.next & (per_chunk - 1) != 0 {
@@ -130,7 +135,7 @@ impl Arena {
         let entry = self.next;
         self.next = entry
             .checked_add(units as u32)
-            .expect("64 GiB of entries in one task are more than a machine that runs this has");
+            .expect("32 GiB of entries in one task are more than a machine that runs this has");
         let end = (entry & (per_chunk - 1)) as usize * UNIT + units * UNIT;
         self.make_room((entry >> CHUNK_UNITS_LOG2) as usize, end);
         entry

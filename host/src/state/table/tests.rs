@@ -162,15 +162,16 @@ fn an_entry_costs_at_most_forty_bytes_beyond_key_and_value() {
         1024,
         1000,
     );
-    let (count, mut delivery) = (700_000_u64, Delivery::default());
-    for first in (0..count).step_by(1000) {
+    let mut delivery = Delivery::default();
+    // Up to the moment after the buckets have grown, when they are fewest to be full.
+    for first in (0..800_000_u64).step_by(1000) {
         let keys = Keys::hashed((first..first + 1000).map(u64::to_le_bytes).collect());
         table.resolve(&keys, &mut Behind::nothing(), &mut delivery);
         for slot in &delivery.slots {
-            table.set_value(*slot, 0, 1, &[7; 8]).unwrap();
+            table.set_value(*slot, 0, 1, &[7; 16]).unwrap();
         }
     }
-    let overhead = table.bytes() as f64 / count as f64 - 16.0;
+    let overhead = table.bytes() as f64 / 800_000.0 - 24.0;
     assert!(overhead <= 40.0, "{overhead} bytes");
 }
 
