@@ -309,6 +309,18 @@ impl<'a> Strings<'a> {
         unsafe { self.data.get_unchecked(start..end) }
     }
 
+    /// String `index` with all that lies behind it, and its length.
+    ///
+    /// # Panics
+    /// When there is no such string.
+    #[inline(always)]
+    pub(crate) fn get_with_rest(&self, index: usize) -> (&'a [u8], usize) {
+        let end = self.ends[index] as usize;
+        let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
+        // SAFETY: as in `get`.
+        (unsafe { self.data.get_unchecked(start..) }, end - start)
+    }
+
     /// True when each string is valid UTF-8: the whole is, and none begins within a character.
     pub(crate) fn is_text(&self) -> bool {
         if self.data.is_ascii() {

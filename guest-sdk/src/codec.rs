@@ -52,6 +52,16 @@ pub trait Decode<'a>: Schema + Sized {
     /// Makes the value. All bytes must be used up.
     fn decode(bytes: &'a [u8]) -> Result<Self>;
 
+    /// As `decode` of the first `length` of `bytes`; what lies behind them may be looked at, to read several at once.
+    ///
+    /// # Panics
+    /// When there are not so many.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn decode_first(bytes: &'a [u8], length: usize) -> Result<Self> {
+        Self::decode(&bytes[..length])
+    }
+
     /// The bytes of this type are UTF-8: the SDK then checks a whole column at once.
     #[doc(hidden)]
     const TEXT: bool = false;
@@ -111,11 +121,11 @@ marked! {
 }
 
 #[inline(always)]
-fn from_postcard<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T> {
-    match postcard::read(bytes) {
+fn from_postcard<'a, T: Deserialize<'a>>(bytes: &'a [u8], length: usize) -> Result<T> {
+    match postcard::read(bytes, length) {
         Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => Err(surplus::<T>(bytes.len(), rest.len())),
-        Err(error) => Err(undecodable::<T>(bytes.len(), &error)),
+        Ok((_, rest)) => Err(surplus::<T>(length, rest.len())),
+        Err(error) => Err(undecodable::<T>(length, &error)),
     }
 }
 
@@ -148,7 +158,12 @@ impl<T: Serialize + Postcard + ?Sized> Encode for T {
 impl<'a, T: Deserialize<'a> + Postcard> Decode<'a> for T {
     #[inline(always)]
     fn decode(bytes: &'a [u8]) -> Result<Self> {
-        from_postcard(bytes)
+        from_postcard(bytes, bytes.len())
+    }
+
+    #[inline(always)]
+    fn decode_first(bytes: &'a [u8], length: usize) -> Result<Self> {
+        from_postcard(bytes, length)
     }
 }
 
@@ -164,7 +179,7 @@ impl Encode for u8 {
 impl Decode<'_> for u8 {
     #[inline(always)]
     fn decode(bytes: &[u8]) -> Result<Self> {
-        from_postcard(bytes)
+        from_postcard(bytes, bytes.len())
     }
 }
 

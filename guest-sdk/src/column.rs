@@ -171,12 +171,12 @@ impl<T: Value> Column<T> {
     }
 
     #[inline(always)]
-    fn decode(&self, version: u16, bytes: &[u8]) -> Cell<T> {
+    fn decode(&self, version: u16, bytes: &[u8], length: usize) -> Cell<T> {
         if version == 0 {
             return Cell::absent();
         }
         if version == self.version
-            && let Ok(value) = T::decode(bytes)
+            && let Ok(value) = T::decode_first(bytes, length)
         {
             return Cell::present(value);
         }
@@ -197,8 +197,8 @@ impl<T: Value> Column<T> {
                 return Err(Fault::InvalidInput(format!("state \"{name}\": {slots} slots, {values} values")));
             }
             for (index, &slot) in slots.iter().enumerate() {
-                let (version, bytes) = values.get(index);
-                let new = self.decode(version, bytes);
+                let (version, bytes, length) = values.get_with_rest(index);
+                let new = self.decode(version, bytes, length);
                 match self.cells.get_mut(slot as usize) {
                     Some(cell) => *cell = new,
                     None => {

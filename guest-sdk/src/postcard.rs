@@ -35,8 +35,15 @@ mod tests {
     fn check_read<'a, T: Deserialize<'a> + std::fmt::Debug>(bytes: &'a [u8]) {
         // As text, because a NaN is not equal to itself.
         let theirs = ::postcard::take_from_bytes::<T>(bytes).map(|read| format!("{read:?}"));
-        let ours = super::read::<T>(bytes).map(|read| format!("{read:?}"));
-        assert_eq!(ours.ok(), theirs.ok(), "{bytes:?}");
+        let ours = super::read::<T>(bytes, bytes.len()).map(|read| format!("{read:?}"));
+        let theirs = theirs.ok();
+        assert_eq!(ours.ok(), theirs, "{bytes:?}");
+        // Whatever lies behind the value.
+        for more in [&[0x7F; 3][..], &[0x80; 12], &[0xFF; 12]] {
+            let longer: &'a [u8] = Vec::leak([bytes, more].concat());
+            let ours = super::read::<T>(longer, bytes.len()).map(|read| format!("{read:?}"));
+            assert_eq!(ours.ok(), theirs, "{bytes:?} before {more:?}");
+        }
     }
 
     fn check_reads(bytes: &[u8]) {

@@ -190,12 +190,14 @@ impl Memory {
         let checked = <A::Value<'_> as Decode<'_>>::TEXT && values.is_text();
         // One call of `process` and not one for each case, so that it is inlined.
         self.run(&call, A::KIND, host, |index, ctx| {
-            let bytes = if empty { &[] } else { values.get(index) };
-            let value = if checked {
+            let value = if empty {
+                <A::Value<'_> as Decode<'_>>::decode(&[])?
+            } else if checked {
                 // SAFETY: where the value is text, the column was checked as a whole, and so this string of it.
-                unsafe { <A::Value<'_> as Decode<'_>>::decode_checked(bytes) }?
+                unsafe { <A::Value<'_> as Decode<'_>>::decode_checked(values.get(index)) }?
             } else {
-                <A::Value<'_> as Decode<'_>>::decode(bytes)?
+                let (bytes, length) = values.get_with_rest(index);
+                <A::Value<'_> as Decode<'_>>::decode_first(bytes, length)?
             };
             A::process(operator, value, ctx)
         })

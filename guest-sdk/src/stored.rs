@@ -33,6 +33,13 @@ impl<'a> Stored<'a> {
     pub(crate) fn get(&self, index: usize) -> (u16, &'a [u8]) {
         (self.versions.get(index).copied().unwrap_or(self.current), self.strings.get(index))
     }
+
+    /// Schema version of value `index`, its bytes with all that lies behind them, and how many they are.
+    #[inline(always)]
+    pub(crate) fn get_with_rest(&self, index: usize) -> (u16, &'a [u8], usize) {
+        let (bytes, length) = self.strings.get_with_rest(index);
+        (self.versions.get(index).copied().unwrap_or(self.current), bytes, length)
+    }
 }
 
 /// The value of these bytes, which are of a version other than 0.

@@ -1,7 +1,7 @@
 //! Bytes to values.
 //!
-//! A number of several bytes is read as one word, and its end is found by counting zeros. The crate's reader takes it byte by byte, in a function that is not inlined:
-//! that was a seventh of what a sum by a million keys cost in the guest.
+//! A number is read as one word, and its end is found by counting zeros; that word may reach into what lies behind the value. The crate's reader takes numbers byte by byte,
+//! in a function that is not inlined: that was a seventh of what a sum by a million keys cost in the guest.
 
 use serde::Deserialize;
 use serde::de::{
@@ -13,58 +13,90 @@ use crate::bytes::HIGH;
 type Error = ::postcard::Error;
 type Result<T> = std::result::Result<T, Error>;
 
-/// The value at the start of `bytes`, and what follows it.
+/// The value at the start of the first `length` of `bytes`, and what follows it there.
+///
+/// # Panics
+/// When there are not so many.
 #[inline(always)]
-pub(crate) fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8])> {
-    let mut reader = Reader(bytes);
+pub(crate) fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8], length: usize) -> Result<(T, &'a [u8])> {
+    assert!(length <= bytes.len());
+    let mut reader = Reader { bytes, left: length };
     let value = T::deserialize(&mut reader)?;
-    Ok((value, reader.0))
+    Ok((value, reader.rest()))
 }
 
 /// What has not been read yet.
-struct Reader<'a>(&'a [u8]);
+struct Reader<'a> {
+    /// It, and whatever lies behind it.
+    bytes: &'a [u8],
+    /// How much of that it is.
+    left: usize,
+}
 
 impl<'a> Reader<'a> {
     #[inline(always)]
+    fn rest(&self) -> &'a [u8] {
+        &self.bytes[..self.left]
+    }
+
+    /// Goes on by so many bytes.
+    #[inline(always)]
+    fn take(&mut self, count: usize) -> Result<()> {
+        match (self.left.checked_sub(count), self.bytes.get(count..)) {
+            (Some(left), Some(bytes)) => {
+                *self = Self { bytes, left };
+                Ok(())
+            }
+            _ => Err(Error::DeserializeUnexpectedEnd),
+        }
+    }
+
+    #[inline(always)]
     fn byte(&mut self) -> Result<u8> {
-        let Some((byte, rest)) = self.0.split_first() else { return Err(Error::DeserializeUnexpectedEnd) };
-        self.0 = rest;
-        Ok(*byte)
+        Ok(self.array::<1>()?[0])
     }
 
     #[inline(always)]
     fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let Some((array, rest)) = self.0.split_first_chunk() else { return Err(Error::DeserializeUnexpectedEnd) };
-        self.0 = rest;
+        let Some(array) = self.bytes.first_chunk() else { return Err(Error::DeserializeUnexpectedEnd) };
+        self.take(N)?;
         Ok(*array)
     }
 
     /// A number, and how many bytes it takes.
     #[inline(always)]
     fn varint(&mut self) -> Result<(u64, usize)> {
-        match self.0 {
-            [byte, rest @ ..] if *byte < 0x80 => {
-                self.0 = rest;
-                Ok((u64::from(*byte), 1))
-            }
-            bytes => {
-                let word = first_word(bytes);
-                let stops = !word & HIGH;
-                if stops == 0 {
-                    let (number, rest) = long_varint(bytes)?;
-                    self.0 = rest;
-                    return Ok((number, bytes.len() - rest.len()));
+        let Some(word) = self.bytes.first_chunk() else { return self.long_varint() };
+        let word = u64::from_le_bytes(*word);
+        let stops = !word & HIGH;
+        if stops == 0 {
+            return self.long_varint();
+        }
+        let length = (stops.trailing_zeros() as usize >> 3) + 1;
+        self.take(length)?;
+        // All bits up to the lowest stop; then the groups of seven bits move together.
+        let groups = word & (stops ^ (stops - 1)) & !HIGH;
+        let groups = groups & 0x007F_007F_007F_007F | (groups & 0x7F00_7F00_7F00_7F00) >> 1;
+        let groups = groups & 0x0000_3FFF_0000_3FFF | (groups & 0x3FFF_0000_3FFF_0000) >> 2;
+        Ok((groups & 0x0FFF_FFFF | (groups & 0x0FFF_FFFF_0000_0000) >> 4, length))
+    }
+
+    /// As [`Self::varint`], of nine or ten bytes, or where there are less than eight.
+    #[cold]
+    #[inline(never)]
+    fn long_varint(&mut self) -> Result<(u64, usize)> {
+        let mut number = 0;
+        for (index, byte) in self.rest().iter().enumerate().take(10) {
+            number |= u64::from(byte & 0x7F) << (7 * index);
+            if *byte < 0x80 {
+                if index == 9 && *byte > 1 {
+                    return Err(Error::DeserializeBadVarint);
                 }
-                let length = (stops.trailing_zeros() as usize >> 3) + 1;
-                let Some(rest) = bytes.get(length..) else { return Err(Error::DeserializeUnexpectedEnd) };
-                self.0 = rest;
-                // All bits up to the lowest stop; then the groups of seven bits move together.
-                let groups = word & (stops ^ (stops - 1)) & !HIGH;
-                let groups = groups & 0x007F_007F_007F_007F | (groups & 0x7F00_7F00_7F00_7F00) >> 1;
-                let groups = groups & 0x0000_3FFF_0000_3FFF | (groups & 0x3FFF_0000_3FFF_0000) >> 2;
-                Ok((groups & 0x0FFF_FFFF | (groups & 0x0FFF_FFFF_0000_0000) >> 4, length))
+                self.take(index + 1)?;
+                return Ok((number, index + 1));
             }
         }
+        Err(if self.left < 10 { Error::DeserializeUnexpectedEnd } else { Error::DeserializeBadVarint })
     }
 
     /// A number that is not above `max` and does not take more bytes than `max` does.
@@ -103,8 +135,8 @@ impl<'a> Reader<'a> {
     #[inline(always)]
     fn bytes(&mut self) -> Result<&'a [u8]> {
         let length = self.length()?;
-        let Some((bytes, rest)) = self.0.split_at_checked(length) else { return Err(Error::DeserializeUnexpectedEnd) };
-        self.0 = rest;
+        let Some(bytes) = self.rest().get(..length) else { return Err(Error::DeserializeUnexpectedEnd) };
+        self.take(length)?;
         Ok(bytes)
     }
 
@@ -112,38 +144,6 @@ impl<'a> Reader<'a> {
     fn text(&mut self) -> Result<&'a str> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Error::DeserializeBadUtf8)
     }
-}
-
-/// The first eight bytes, with zeros for those that are not there.
-#[inline(always)]
-fn first_word(bytes: &[u8]) -> u64 {
-    if let Some(eight) = bytes.first_chunk() {
-        u64::from_le_bytes(*eight)
-    } else if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
-        // Where they overlap they are the same.
-        u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << (8 * (bytes.len() - 4))
-    } else {
-        let byte = |index| bytes.get(index).copied().unwrap_or(0);
-        u64::from(byte(0)) | u64::from(byte(1)) << 8 | u64::from(byte(2)) << 16
-    }
-}
-
-/// A number of nine or ten bytes, and what follows it. No byte of the first eight is its last.
-#[cold]
-#[inline(never)]
-fn long_varint(bytes: &[u8]) -> Result<(u64, &[u8])> {
-    let mut number = 0;
-    for (index, byte) in bytes.iter().enumerate().take(10) {
-        number |= u64::from(byte & 0x7F) << (7 * index);
-        if *byte < 0x80 {
-            return if index == 9 && *byte > 1 {
-                Err(Error::DeserializeBadVarint)
-            } else {
-                Ok((number, &bytes[index + 1..]))
-            };
-        }
-    }
-    Err(if bytes.len() < 10 { Error::DeserializeUnexpectedEnd } else { Error::DeserializeBadVarint })
 }
 
 /// So many values, one after the other.
@@ -177,7 +177,7 @@ impl<'a> SeqAccess<'a> for Parts<'_, 'a> {
     #[inline(always)]
     fn size_hint(&self) -> Option<usize> {
         // Values may take no bytes, but who says so may also lie.
-        (self.left <= self.reader.0.len()).then_some(self.left)
+        (self.left <= self.reader.left).then_some(self.left)
     }
 }
 
