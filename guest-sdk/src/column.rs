@@ -199,18 +199,17 @@ impl<T: Value> Column<T> {
             for (index, &slot) in slots.iter().enumerate() {
                 let (version, bytes, length) = values.get_with_rest(index);
                 let new = self.decode(version, bytes, length);
-                match self.cells.get_mut(slot as usize) {
-                    Some(cell) => *cell = new,
-                    None => {
-                        return Err(Fault::InvalidInput(format!(
-                            "state \"{}\" is delivered for slot {slot}, which nobody knows",
-                            self.name
-                        )));
-                    }
-                }
+                let Some(cell) = self.cells.get_mut(slot as usize) else { return Err(self.unknown_slot(slot)) };
+                *cell = new;
             }
         }
         if exact { Ok(()) } else { self.check_delivered(fresh) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn unknown_slot(&self, slot: u32) -> Fault {
+        Fault::InvalidInput(format!("state \"{}\" is delivered for slot {slot}, which nobody knows", self.name))
     }
 
     fn check_delivered(&self, slots: &[u32]) -> Result<(), Fault> {

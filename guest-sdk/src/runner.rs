@@ -150,6 +150,13 @@ fn touch(slots: &[u32], keys: &KeyTable, states: &[Rc<dyn AnyState>]) {
     std::hint::black_box(seen);
 }
 
+// Takes numbers and no references, for which they would have to lie in memory.
+#[cold]
+#[inline(never)]
+fn unknown_slot(index: usize, slot: u32) -> Error {
+    invalid(format!("record {index} has slot {slot}, which stands for no key"))
+}
+
 /// Undoes what a record wrote, and reports it.
 #[cold]
 #[inline(never)]
@@ -283,10 +290,7 @@ impl Memory {
                     match keys.get(ctx.slot) {
                         Key::Known(key) => ctx.key = key,
                         Key::Bad => key_is_good = false,
-                        Key::Unknown => {
-                            let slot = ctx.slot;
-                            return Err(invalid(format!("record {index} has slot {slot}, which stands for no key")));
-                        }
+                        Key::Unknown => return Err(unknown_slot(index, ctx.slot)),
                     }
                 }
                 panics::at(ctx.index);

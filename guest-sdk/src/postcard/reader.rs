@@ -66,12 +66,14 @@ impl<'a> Reader<'a> {
     /// A number, and how many bytes it takes.
     #[inline(always)]
     fn varint(&mut self) -> Result<(u64, usize)> {
-        let Some(word) = self.bytes.first_chunk() else { return self.long_varint() };
-        let word = u64::from_le_bytes(*word);
-        let stops = !word & HIGH;
-        if stops == 0 {
-            return self.long_varint();
-        }
+        let word = self.bytes.first_chunk().map(|word| u64::from_le_bytes(*word));
+        let stops = word.map_or(0, |word| !word & HIGH);
+        let (Some(word), true) = (word, stops != 0) else {
+            // Takes no reference to `self`, so that this need not lie in memory.
+            let (number, length) = long_varint(self.rest())?;
+            self.take(length)?;
+            return Ok((number, length));
+        };
         let length = (stops.trailing_zeros() as usize >> 3) + 1;
         self.take(length)?;
         // All bits up to the lowest stop; then the groups of seven bits move together.
@@ -79,24 +81,6 @@ impl<'a> Reader<'a> {
         let groups = groups & 0x007F_007F_007F_007F | (groups & 0x7F00_7F00_7F00_7F00) >> 1;
         let groups = groups & 0x0000_3FFF_0000_3FFF | (groups & 0x3FFF_0000_3FFF_0000) >> 2;
         Ok((groups & 0x0FFF_FFFF | (groups & 0x0FFF_FFFF_0000_0000) >> 4, length))
-    }
-
-    /// As [`Self::varint`], of nine or ten bytes, or where there are less than eight.
-    #[cold]
-    #[inline(never)]
-    fn long_varint(&mut self) -> Result<(u64, usize)> {
-        let mut number = 0;
-        for (index, byte) in self.rest().iter().enumerate().take(10) {
-            number |= u64::from(byte & 0x7F) << (7 * index);
-            if *byte < 0x80 {
-                if index == 9 && *byte > 1 {
-                    return Err(Error::DeserializeBadVarint);
-                }
-                self.take(index + 1)?;
-                return Ok((number, index + 1));
-            }
-        }
-        Err(if self.left < 10 { Error::DeserializeUnexpectedEnd } else { Error::DeserializeBadVarint })
     }
 
     /// A number that is not above `max` and does not take more bytes than `max` does.
@@ -144,6 +128,20 @@ impl<'a> Reader<'a> {
     fn text(&mut self) -> Result<&'a str> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Error::DeserializeBadUtf8)
     }
+}
+
+/// As [`Reader::varint`], of nine or ten bytes, or where there are less than eight.
+#[cold]
+#[inline(never)]
+fn long_varint(bytes: &[u8]) -> Result<(u64, usize)> {
+    let mut number = 0;
+    for (index, byte) in bytes.iter().enumerate().take(10) {
+        number |= u64::from(byte & 0x7F) << (7 * index);
+        if *byte < 0x80 {
+            return if index == 9 && *byte > 1 { Err(Error::DeserializeBadVarint) } else { Ok((number, index + 1)) };
+        }
+    }
+    Err(if bytes.len() < 10 { Error::DeserializeUnexpectedEnd } else { Error::DeserializeBadVarint })
 }
 
 /// So many values, one after the other.

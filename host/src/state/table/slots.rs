@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// How many there are when most records are admitted anyway: what a guest keeps for them fits the second-level cache.
-pub(super) const SLOTS_FEW: usize = 1 << 14;
+pub(super) const SLOTS_FEW: usize = 1 << 12;
 
 /// After so many records it is looked at how many were admitted. Many times as many as there are slots, so that they were all in use for most of the time.
 const WINDOW_RECORDS: usize = 1 << 20;
