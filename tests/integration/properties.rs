@@ -90,7 +90,7 @@ proptest! {
         let keyed_alike = |batch: &&Batch| batch.keys.is_some() == keyed;
         let (mut one_by_one, mut in_parts, mut expected) = (Batch::new(keyed), Batch::new(keyed), Vec::new());
         for batch in batches.iter().filter(keyed_alike) {
-            (0..batch.len()).for_each(|index| one_by_one.push_from(batch, index));
+            (0..batch.len()).for_each(|index| one_by_one.extend_picked(batch, &[index as u32]));
             in_parts.extend_from(batch, 0, batch.len());
             expected.extend(records(batch));
         }

@@ -202,3 +202,18 @@ impl Batch {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn keys_of_any_length_have_their_own_hashes(keys in vec(vec(any::<u8>(), 0..20), 0..600)) {
+            let hashed = Keys::hashed(keys.iter().collect());
+            prop_assert_eq!(hashed.hashes, keys.iter().map(|key| hash_key(key)).collect::<Vec<_>>());
+        }
+    }
+}

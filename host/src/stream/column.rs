@@ -291,3 +291,46 @@ pub(crate) fn append_short(data: &mut Vec<u8>, string: &[u8]) {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn picked_strings_are_those_of_the_indexes(
+            strings in vec(vec(any::<u8>(), 0..40), 1..20), before in vec(vec(any::<u8>(), 0..20), 0..3), picks in vec(any::<prop::sample::Index>(), 0..30),
+        ) {
+            let other: BytesColumn = strings.iter().collect();
+            let picks: Vec<usize> = picks.iter().map(|pick| pick.index(strings.len())).collect();
+            let mut column: BytesColumn = before.iter().collect();
+            column.extend_picked(&other, &picks.iter().map(|pick| *pick as u32).collect::<Vec<_>>());
+            let expected: BytesColumn = before.iter().chain(picks.iter().map(|pick| &strings[*pick])).collect();
+            prop_assert_eq!(column, expected);
+        }
+
+        #[test]
+        fn strings_are_compared_as_slices_are(
+            strings in vec(vec(0..3_u8, 0..20), 1..6), index: prop::sample::Index, other in vec(0..3_u8, 20..40), same in 0..20_usize,
+        ) {
+            let column: BytesColumn = strings.iter().collect();
+            let index = index.index(strings.len());
+            let string = &strings[index];
+            // Most begin as the string does, or nearly.
+            let same = same.min(string.len());
+            let other = [&string[..same], &other].concat();
+            prop_assert_eq!(column.windowed(index).begins(&other), other.starts_with(string));
+            prop_assert_eq!(Windowed::alone(string).begins(&other), other.starts_with(string));
+            prop_assert!(column.windowed(index).begins(string));
+        }
+    }
+
+    #[test]
+    fn empty_strings_are_picked_too() {
+        let mut column: BytesColumn = ["a"].iter().collect();
+        column.extend_picked(&BytesColumn::empty_strings(3), &[2, 0]);
+        assert_eq!(column, ["a", "", ""].iter().collect());
+    }
+}
