@@ -34,17 +34,18 @@ impl Task {
     /// `cache` is the memory above which state goes to disk, in `folder`.
     fn new(cache: Option<usize>, folder: &std::path::Path) -> Self {
         let spec = |form| Some(StateSpec { form, version: 1, prefetch: false, on_end: false, ttl: None });
-        let setup = SpillSetup {
+        let spill = |cache_bytes| SpillSetup {
             directory: folder.join("spill"),
             options: SpillOptions::default(),
             background: Arc::new(Threads::new("spill")),
+            cache_bytes,
         };
         let state = KeyedState::new(StateSetup {
             states: vec![spec(Form::Point), spec(Form::List), spec(Form::Map)],
             slots_max: SLOTS_DEFAULT,
             batch_records: BATCH,
             max_parallelism: 128,
-            spill: cache.map(|bytes| (setup, bytes)),
+            spill: cache.map(spill),
         });
         Self { state, delivery: Delivery::default(), random: SplitMix64::new(7) }
     }

@@ -85,6 +85,7 @@ impl Cached {
             directory: folder.join("spill"),
             options: SpillOptions { block_cache_bytes: BLOCK_CACHE_BYTES, ..SpillOptions::default() },
             background: Arc::new(Threads::new("bench")),
+            cache_bytes: 64 << 20,
         };
         let spec = StateSpec { form: Form::Point, version: 1, prefetch: false, on_end: false, ttl: None };
         let state = KeyedState::new(StateSetup {
@@ -92,7 +93,7 @@ impl Cached {
             slots_max: SLOTS_DEFAULT,
             batch_records: BATCH,
             max_parallelism: 128,
-            spill: Some((setup, 64 << 20)),
+            spill: Some(setup),
         });
         Self { state, delivery: Delivery::default() }
     }

@@ -298,18 +298,18 @@ impl Assembler<'_> {
     }
 
     /// Where a task of this operator keeps state that does not fit its share of the memory.
-    fn spill(&self, operator: &str, task: u32) -> Option<(SpillSetup, usize)> {
+    fn spill(&self, operator: &str, task: u32) -> Option<SpillSetup> {
         let spec = &self.job.spec;
         if spec.state.backend == StateBackend::Memory {
             return None;
         }
         let share = usize::try_from(spec.state.cache / self.stateful_tasks().max(1)).unwrap_or(usize::MAX);
-        let setup = SpillSetup {
+        Some(SpillSetup {
             directory: spec.state.directory.join(&spec.name).join(format!("{operator}-{task}")),
             options: spill_options(share),
             background: (self.background)(format!("{operator}/{task} spill")),
-        };
-        Some((setup, share))
+            cache_bytes: share,
+        })
     }
 
     /// How many tasks have keyed state.

@@ -65,8 +65,8 @@ pub struct ExecutionSetup {
     pub time: CallTime,
     /// Where log lines go.
     pub log: Box<dyn FnMut(LogLevel, &str, &str) + Send>,
-    /// Where keyed state is evicted to, and the bytes of memory above which it is; none: all of it stays in memory.
-    pub spill: Option<(SpillSetup, usize)>,
+    /// Where keyed state is evicted to; none: all of it stays in memory.
+    pub spill: Option<SpillSetup>,
 }
 
 /// One task of an operator.

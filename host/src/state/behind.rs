@@ -23,6 +23,8 @@ pub struct SpillSetup {
     pub options: SpillOptions,
     /// Who sorts and writes its runs.
     pub background: Arc<dyn Background>,
+    /// The bytes of memory above which the task's state is evicted to it.
+    pub cache_bytes: usize,
 }
 
 /// What lies behind a task's state.

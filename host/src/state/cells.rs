@@ -442,6 +442,7 @@ mod tests {
             directory: folder.path().join("spill"),
             options: SpillOptions::default(),
             background: std::sync::Arc::new(Inline::at_once()),
+            cache_bytes: 1,
         };
         let mut behind = Behind::new(Some(setup), 128);
         let mut cells = Cells::default();

@@ -69,8 +69,8 @@ pub struct StateSetup {
     pub batch_records: usize,
     /// The number of key groups.
     pub max_parallelism: u32,
-    /// Where entries are evicted to, and the bytes of memory above which they are; none: all stay in memory.
-    pub spill: Option<(SpillSetup, usize)>,
+    /// Where entries are evicted to; none: all stay in memory.
+    pub spill: Option<SpillSetup>,
 }
 
 /// Where an entry is: whose slot, and the namespace; empty: none.
@@ -155,7 +155,7 @@ impl KeyedState {
         let ttl_of = |value: &StoredValue| states[value.number as usize].and_then(|spec| Some(spec.ttl?.ms));
         let ttl_ms: Vec<_> = stored.iter().map(ttl_of).collect();
         let expiring = (0_u32..).zip(&stored).filter(|(_, value)| value.expires && value.prefetch);
-        let (spill, budget) = spill.map_or((None, usize::MAX), |(setup, budget)| (Some(setup), budget));
+        let budget = spill.as_ref().map_or(usize::MAX, |spill| spill.cache_bytes);
         let ttls = (0_u16..).zip(&states).filter_map(|(id, spec)| Some((id, (*spec)?.ttl?.ms)));
         let expiry = states.iter().flatten().any(|spec| spec.ttl.is_some()).then(|| Arc::new(Expiry::new(ttls)));
         let spill = spill.map(|mut setup| {

@@ -24,7 +24,7 @@ fn states() -> Vec<StateDescriptor> {
 fn task_in(folder: &Path, backend: Backend) -> Task {
     let kept = Arc::new(tempfile::tempdir().expect("a folder"));
     let mut spill = backend.spill(folder).expect("it spills");
-    spill.0.options.block_cache_bytes = 0;
+    spill.options.block_cache_bytes = 0;
     Task::with_spill(backend, states(), Some(spill), kept, 64)
 }
 
@@ -154,7 +154,7 @@ fn a_corrupt_table_fails_the_job_when_it_is_read_whatever_the_guest_makes_of_it(
         // Without a state that is prefetched, so that the call begins.
         let kept = Arc::new(tempfile::tempdir().expect("a folder"));
         let mut spill = Backend::Tiny.spill(folder.path()).expect("it spills");
-        spill.0.options.block_cache_bytes = 0;
+        spill.options.block_cache_bytes = 0;
         let states = [state(Map), state(Value), state(List), state(Map)];
         let mut task = Task::with_spill(Backend::Tiny, states, Some(spill), kept, 64);
         for round in 0..10 {

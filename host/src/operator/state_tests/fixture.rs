@@ -65,15 +65,15 @@ impl Backend {
         }
     }
 
-    pub(super) fn spill(self, directory: &Path) -> Option<(SpillSetup, usize)> {
-        let (run_bytes, budget) = match self {
+    pub(super) fn spill(self, directory: &Path) -> Option<SpillSetup> {
+        let (run_bytes, cache_bytes) = match self {
             Self::Memory => return None,
             Self::Roomy => (1 << 20, 1 << 30),
             Self::Tiny | Self::TinyThreads => (2_000, 1),
             Self::Seeded(seed) => (300 << (seed % 4), 1_500 + (seed as usize % 7) * 700),
         };
         let options = SpillOptions { run_bytes, block_cache_bytes: 1 << 20, ..SpillOptions::default() };
-        Some((SpillSetup { directory: directory.to_owned(), options, background: self.background() }, budget))
+        Some(SpillSetup { directory: directory.to_owned(), options, background: self.background(), cache_bytes })
     }
 }
 
@@ -155,7 +155,7 @@ impl Task {
     pub(super) fn with_spill(
         backend: Backend,
         states: impl IntoIterator<Item = StateDescriptor>,
-        spill: Option<(SpillSetup, usize)>,
+        spill: Option<SpillSetup>,
         folder: Arc<TempDir>,
         records: usize,
     ) -> Self {

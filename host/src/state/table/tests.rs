@@ -206,6 +206,7 @@ fn what_is_in_use_is_not_evicted() {
         directory: folder.path().join("spill"),
         options: crate::state::SpillOptions::default(),
         background: std::sync::Arc::new(crate::background::Inline::at_once()),
+        cache_bytes: 1,
     };
     let mut behind = Behind::new(Some(setup), 128);
     let state = StoredValue { number: 0, version: 1, prefetch: true, on_end: false, expires: false };

@@ -70,6 +70,7 @@ fn state(memory: Memory, folder: &TempDir) -> KeyedState {
         directory: folder.path().join("spill"),
         options: SpillOptions { run_bytes: 2_000, ..SpillOptions::default() },
         background: Arc::new(Inline::at_once()),
+        cache_bytes: 1,
     };
     KeyedState::new(StateSetup {
         states: vec![
@@ -86,7 +87,7 @@ fn state(memory: Memory, folder: &TempDir) -> KeyedState {
         max_parallelism: GROUPS,
         spill: match memory {
             Memory::Enough => None,
-            Memory::Tiny => Some((spill, 1)),
+            Memory::Tiny => Some(spill),
         },
     })
 }
