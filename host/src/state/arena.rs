@@ -41,6 +41,9 @@ const CHUNK_BYTES: usize = UNIT << CHUNK_UNITS_LOG2;
 /// The first chunk is smaller: below the size that is backed by huge pages, so that a small job's memory stays small.
 const FIRST_CHUNK_BYTES: usize = 1 << 20;
 
+/// Places have 31 bits: whoever notes one has a bit for itself.
+const UNITS_MAX: u32 = 1 << 31;
+
 /// Where an entry is: its number of units from the beginning. 0 is nowhere.
 pub(super) type EntryRef = u32;
 
@@ -133,9 +136,8 @@ impl Arena {
             self.next += room;
         }
         let entry = self.next;
-        self.next = entry
-            .checked_add(units as u32)
-            .expect("32 GiB of entries in one task are more than a machine that runs this has");
+        self.next = entry + units as u32;
+        assert!(self.next <= UNITS_MAX, "16 GiB of entries in one task are more than a machine that runs this has");
         let end = (entry & (per_chunk - 1)) as usize * UNIT + units * UNIT;
         self.make_room((entry >> CHUNK_UNITS_LOG2) as usize, end);
         entry

@@ -48,15 +48,29 @@ const REMIX: u64 = 0x9e37_79b9_7f4a_7c15;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotError(pub u32);
 
+/// What a slot stands for: the place of an entry, and in the highest bit whether that is vacant. A small array stays near.
 #[derive(Clone, Copy)]
-struct Slot {
-    entry: EntryRef,
-    /// All states of its entry are absent.
-    vacancy: Vacancy,
-}
+struct Slot(u32);
 
 impl Slot {
-    const FREE: Self = Self { entry: NOWHERE, vacancy: Vacancy::Taken };
+    const FREE: Self = Self(NOWHERE);
+    const VACANT: u32 = 1 << 31;
+
+    #[inline]
+    fn new(entry: EntryRef, vacancy: Vacancy) -> Self {
+        debug_assert!(entry & Self::VACANT == 0, "the arena has fewer units");
+        Self(entry | if vacancy == Vacancy::Vacant { Self::VACANT } else { 0 })
+    }
+
+    #[inline]
+    fn entry(self) -> EntryRef {
+        self.0 & !Self::VACANT
+    }
+
+    #[inline]
+    fn vacancy(self) -> Vacancy {
+        if self.0 & Self::VACANT == 0 { Vacancy::Taken } else { Vacancy::Vacant }
+    }
 }
 
 /// Whether all states of an entry are absent.
@@ -286,10 +300,9 @@ impl KeyTable {
         let now_at = self.arena.set_value(entry, state as usize, version, value);
         if now_at != entry {
             self.relocate(entry, now_at);
-            self.slots[slot as usize].entry = now_at;
         }
         let vacant = version == 0 && self.arena.is_vacant(now_at);
-        self.slots[slot as usize].vacancy = if vacant { Vacancy::Vacant } else { Vacancy::Taken };
+        self.slots[slot as usize] = Slot::new(now_at, if vacant { Vacancy::Vacant } else { Vacancy::Taken });
         Ok(())
     }
 
@@ -308,7 +321,7 @@ impl KeyTable {
     #[inline]
     fn entry(&self, slot: u32) -> Result<EntryRef, SlotError> {
         match self.slots.get(slot as usize) {
-            Some(Slot { entry, .. }) if *entry != NOWHERE => Ok(*entry),
+            Some(slot) if slot.entry() != NOWHERE => Ok(slot.entry()),
             _ => Err(SlotError(slot)),
         }
     }
@@ -363,12 +376,12 @@ impl KeyTable {
         let mut vacancy = Vacancy::Taken;
         if age <= ring {
             // It has its slot still, unless all slots were given up since or the counter has wrapped.
-            if let Some(former) = self.slots.get_mut(slot as usize).filter(|former| former.entry == entry) {
+            if let Some(former) = self.slots.get_mut(slot as usize).filter(|former| former.entry() == entry) {
                 if age < ring - self.batch_max as i64 {
                     return slot;
                 }
                 // But not for long enough: it is given a new one.
-                vacancy = std::mem::replace(former, Slot::FREE).vacancy;
+                vacancy = std::mem::replace(former, Slot::FREE).vacancy();
             }
         }
         // Whoever lost its slot has a value, for a vacant entry lives no longer than its slot.

@@ -121,7 +121,7 @@ impl KeyTable {
 
     fn evict_at_hand(&mut self, entry: EntryRef, behind: &mut Behind) {
         let slot = self.arena.admission(entry) as usize & (self.ring - 1);
-        if let Some(slot_of_entry) = self.slots.get_mut(slot).filter(|slot| slot.entry == entry) {
+        if let Some(slot_of_entry) = self.slots.get_mut(slot).filter(|slot| slot.entry() == entry) {
             *slot_of_entry = Slot::FREE;
             self.released.push(slot as u32);
         }
@@ -173,8 +173,8 @@ impl KeyTable {
             }
             if dropped && self.arena.is_vacant(entry) {
                 let slot = self.arena.admission(entry) as usize & (self.ring - 1);
-                match self.slots.get_mut(slot).filter(|slot| slot.entry == entry) {
-                    Some(slot) => slot.vacancy = Vacancy::Vacant,
+                match self.slots.get_mut(slot).filter(|slot| slot.entry() == entry) {
+                    Some(slot) => *slot = Slot::new(entry, Vacancy::Vacant),
                     None => {
                         self.remove(entry, behind);
                         // Another may be in this bucket now: it was not looked at.

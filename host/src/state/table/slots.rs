@@ -13,7 +13,7 @@ pub(super) const SLOTS_FEW: usize = 1 << 12;
 const WINDOW_RECORDS: usize = 1 << 20;
 
 /// After so many windows with few slots, many are tried again: other keys may come by now.
-const WINDOWS_WITH_FEW: u32 = 64;
+const WINDOWS_WITH_FEW: u32 = 32;
 
 /// The records since it was last looked at how many were admitted.
 pub(super) struct Window {
@@ -82,7 +82,8 @@ impl KeyTable {
 
     /// Changes the number of slots. All that are in use are released with the next delivery.
     fn set_ring(&mut self, ring: usize, behind: &mut Behind) {
-        let used = self.slots.iter().enumerate().filter(|(_, slot)| slot.entry != NOWHERE).map(|(slot, _)| slot as u32);
+        let used =
+            self.slots.iter().enumerate().filter(|(_, slot)| slot.entry() != NOWHERE).map(|(slot, _)| slot as u32);
         // What was to be released before is still to be released.
         let mut released = self.released.clone();
         released.extend(used);
@@ -142,7 +143,7 @@ impl KeyTable {
             // Slots begin anywhere in the ring when it was emptied.
             self.slots.resize(slot + 1, Slot::FREE);
         }
-        self.slots[slot] = Slot { entry, vacancy };
+        self.slots[slot] = Slot::new(entry, vacancy);
         self.arena.set_admission(entry, admission);
         // While the entry is at hand.
         delivery.fresh.push(slot as u32);
@@ -157,8 +158,8 @@ impl KeyTable {
     #[inline]
     pub(super) fn give_up(&mut self, slot: usize, behind: &mut Behind) {
         let former = std::mem::replace(&mut self.slots[slot], Slot::FREE);
-        if former.entry != NOWHERE && former.vacancy == Vacancy::Vacant && !self.walking {
-            self.remove(former.entry, behind);
+        if former.entry() != NOWHERE && former.vacancy() == Vacancy::Vacant && !self.walking {
+            self.remove(former.entry(), behind);
         }
     }
 }

@@ -196,7 +196,7 @@ fn the_number_of_slots_follows_what_is_worth_keeping() {
     let mut table = KeyTable::new(states(), SLOTS_DEFAULT, 1000);
     assert_eq!(slots_after(&mut table, 2_200_000, 100_000), SLOTS_DEFAULT, "all keys have a slot");
     assert_eq!(slots_after(&mut table, 2_200_000, 300_000), SLOTS_FEW, "no key has a slot when it comes again");
-    assert_eq!(slots_after(&mut table, 2_200_000, 10_000), SLOTS_DEFAULT, "few keys come now");
+    assert_eq!(slots_after(&mut table, 2_200_000, 3_000), SLOTS_DEFAULT, "few keys come now");
 }
 
 #[test]
