@@ -12,25 +12,17 @@ use std::{
     io::{BufWriter, Write},
 };
 
+use wasmill::stream::SplitMix64;
+
 const WORDS: usize = 100_000;
 
-/// Steele, Lea and Flood 2014, "Fast Splittable Pseudorandom Number Generators".
-struct Rng(u64);
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-    fn below(&mut self, n: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(n)) >> 64) as u64
-    }
+/// A number below `n` (Lemire 2019, "Fast random integer generation in an interval", without its rejection).
+fn below(rng: &mut SplitMix64, n: u64) -> u64 {
+    ((u128::from(rng.draw()) * u128::from(n)) >> 64) as u64
 }
 
 /// Frequent words are short, as in real text.
-fn vocabulary(rng: &mut Rng) -> Vec<Vec<u8>> {
+fn vocabulary(rng: &mut SplitMix64) -> Vec<Vec<u8>> {
     // Rough English letter frequencies.
     const LETTERS: &[u8] =
         b"eeeeeeeeeeeetttttttttaaaaaaaaooooooooiiiiiiinnnnnnnsssssshhhhhhrrrrrrddddllllcccuuummmwwffggyyppbbvkjxqz";
@@ -43,8 +35,8 @@ fn vocabulary(rng: &mut Rng) -> Vec<Vec<u8>> {
             300..5_000 => (3, 8),
             _ => (5, 12),
         };
-        let length = low + rng.below(high - low + 1);
-        let word: Vec<u8> = (0..length).map(|_| LETTERS[rng.below(LETTERS.len() as u64) as usize]).collect();
+        let length = low + below(rng, high - low + 1);
+        let word: Vec<u8> = (0..length).map(|_| LETTERS[below(rng, LETTERS.len() as u64) as usize]).collect();
         if seen.insert(word.clone()) {
             words.push(word);
         }
@@ -75,23 +67,23 @@ fn main() -> anyhow::Result<()> {
     let (mb, files): (u64, u64) = (megabytes.parse()?, files.parse()?);
     fs::create_dir_all(folder)?;
     let seed = 42;
-    let words = vocabulary(&mut Rng(seed));
+    let words = vocabulary(&mut SplitMix64::new(seed));
     let table = alias_table();
     let (mut total_words, mut total_bytes, mut lines) = (0_u64, 0_u64, 0_u64);
     for f in 0..files {
-        let mut rng = Rng(seed ^ (f + 1).wrapping_mul(0xD134_2543_DE82_EF95));
+        let mut rng = SplitMix64::new(seed ^ (f + 1).wrapping_mul(0xD134_2543_DE82_EF95));
         let quota = mb * 1_000_000 / files;
         let mut out = BufWriter::with_capacity(1 << 20, File::create(format!("{folder}/text-{f:04}.txt"))?);
         let (mut line, mut written, mut sentence_start) = (Vec::with_capacity(4096), 0_u64, true);
         while written < quota {
             line.clear();
-            let n = 7 + rng.below(7);
+            let n = 7 + below(&mut rng, 7);
             for i in 0..n {
-                let r = rng.next();
+                let r = rng.draw();
                 let slot = (((r >> 32) * WORDS as u64) >> 32) as usize;
                 let (threshold, alias) = table[slot];
                 let word = &words[if (r as u32) <= threshold { slot } else { alias as usize }];
-                let dice = rng.next();
+                let dice = rng.draw();
                 if i > 0 {
                     line.push(b' ');
                 }

@@ -15,24 +15,12 @@ use std::{
 use wasmill::{
     background::Threads,
     state::{Access, Found, Spill, SpillCounters, SpillOptions, StoredBytes, StoredKey},
-    stream::{hash_key, key_group},
+    stream::{SplitMix64, hash_key, key_group},
 };
 
 /// As in the program.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// Steele, Lea and Flood 2014, "Fast Splittable Pseudorandom Number Generators".
-struct Rng(u64);
-impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-}
 
 /// Memory of this process, now and at its highest, in bytes.
 fn memory() -> (u64, u64) {
@@ -52,10 +40,10 @@ fn stored_key(number: u64, out: &mut Vec<u8>) -> anyhow::Result<()> {
 
 /// A value that says which overwrite it is of; the half of it can be compressed.
 fn value(version: u32, bytes: usize, out: &mut Vec<u8>) -> anyhow::Result<()> {
-    let mut rng = Rng(version.into());
+    let mut rng = SplitMix64::new(version.into());
     let mut value = version.to_le_bytes().to_vec();
     while value.len() < bytes {
-        value.extend_from_slice(&rng.next().to_le_bytes());
+        value.extend_from_slice(&rng.draw().to_le_bytes());
         value.extend_from_slice(&[0; 8]);
     }
     value.truncate(bytes.max(4));
@@ -78,13 +66,13 @@ fn main() -> anyhow::Result<()> {
     // What each key was overwritten with last; 0: nothing, or removed.
     let mut versions = vec![0_u32; keys as usize];
     let (mut key, mut new, mut old, mut expected) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let (mut rng, mut version) = (Rng(1), 0_u32);
+    let (mut rng, mut version) = (SplitMix64::new(1), 0_u32);
     let (began, mut last_line, mut before) = (Instant::now(), Instant::now(), SpillCounters::default());
     let mut slowest_push = Duration::ZERO;
     println!(" time   pushes/s  reads/s   hits | disk MB  runs   |  memory MB (max) | waited of 10 s | slowest push");
     loop {
         for round in 0..1_024 {
-            let number = rng.next() % keys;
+            let number = rng.draw() % keys;
             stored_key(number, &mut key)?;
             if round % 4 == 0 {
                 let found = spill.get(&key, &mut old)?;
@@ -96,7 +84,7 @@ fn main() -> anyhow::Result<()> {
                 }
             }
             let pushing = Instant::now();
-            if rng.next().is_multiple_of(100) {
+            if rng.draw().is_multiple_of(100) {
                 versions[number as usize] = 0;
                 spill.push(&key, None, Access::Point)?;
             } else {

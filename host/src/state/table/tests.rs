@@ -168,7 +168,7 @@ fn an_entry_costs_at_most_forty_bytes_beyond_key_and_value() {
         let keys = Keys::hashed((first..first + 1000).map(u64::to_le_bytes).collect());
         table.resolve(&keys, &mut Behind::nothing(), &mut delivery);
         for slot in &delivery.slots {
-            table.set_value(*slot, 0, 1, &[7; 16]).unwrap();
+            table.set_value(*slot, 0, 1, &[7; 16]).expect("the slot was just given");
         }
     }
     let overhead = table.bytes() as f64 / 800_000.0 - 24.0;

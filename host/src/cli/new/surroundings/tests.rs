@@ -41,7 +41,7 @@ fn the_toolchain_is_that_of_the_source_tree() {
 fn a_crate_is_a_member_where_the_workspace_says_so() {
     let tree = source_tree().unwrap();
     assert!(is_member(&tree.join("plugins/mine")));
-    for folder in ["mine", "plugins/deep/mine", "target/tmp/mine", "host/mine"] {
+    for folder in ["mine", "plugins/deep/mine", "target/debug/mine", "host/mine"] {
         assert!(!is_member(&tree.join(folder)), "{folder}");
     }
     let root = TempDir::new().unwrap();

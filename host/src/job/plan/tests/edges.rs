@@ -12,7 +12,7 @@ fn what_the_file_says_of_partitioning_holds() {
             &sink("out", "inputs = [{ from = \"sum\", partitioning = \"rebalance\" }]"),
         ],
     );
-    let plan = planned(&text).unwrap();
+    let plan = planned(&text).expect("it can be planned");
     assert_eq!(edge(&plan, "numbers", "sum").partitioning, Partitioning::Hash);
     let out = edge(&plan, "sum", "out");
     assert_eq!((out.partitioning, out.chained), (Partitioning::Rebalance, false));
@@ -31,7 +31,7 @@ fn operators_that_keep_the_keys_of_a_hash_edge_may_be_followed_by_forward() {
             &sink("out", "inputs = [\"count\"]"),
         ],
     );
-    let plan = planned(&text).unwrap();
+    let plan = planned(&text).expect("it can be planned");
     assert!(
         edge(&plan, "keep", "pass").chained
             && edge(&plan, "pass", "count").chained
@@ -51,7 +51,7 @@ fn an_operator_with_several_inputs_is_not_chained_and_a_sink_is() {
             &sink("out", "inputs = [\"trim\", \"lines\"]"),
         ],
     );
-    let plan = planned(&text).unwrap();
+    let plan = planned(&text).expect("it can be planned");
     assert!(!edge(&plan, "lines", "trim").chained && !edge(&plan, "more", "trim").chained);
     assert!(edge(&plan, "trim", "out").chained && edge(&plan, "lines", "out").chained);
 }
@@ -60,12 +60,12 @@ fn an_operator_with_several_inputs_is_not_chained_and_a_sink_is() {
 fn keys_travel_only_as_far_as_somebody_wants_them() {
     let text =
         job("", &[NUMBERS, &operator("sum", "sum", "inputs = [\"numbers\"]"), &sink("out", "inputs = [\"sum\"]")]);
-    let plan = planned(&text).unwrap();
+    let plan = planned(&text).expect("it can be planned");
     assert!(vertex(&plan, "numbers").keys_wanted && !vertex(&plan, "sum").keys_wanted);
 
     let reads_keys = "[[sink]]\nid = \"out\"\ntype = \"file\"\npath = \"out\"\ninputs = [\"sum\"]\n";
     let text = job("", &[NUMBERS, &operator("sum", "sum", "inputs = [\"numbers\"]"), reads_keys]);
-    assert!(vertex(&planned(&text).unwrap(), "sum").keys_wanted);
+    assert!(vertex(&planned(&text).expect("it can be planned"), "sum").keys_wanted);
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn dead_letters_have_an_edge_of_their_own() {
             &sink("dead", "parallelism = 1"),
         ],
     );
-    let plan = planned(&text).unwrap();
+    let plan = planned(&text).expect("it can be planned");
     let dead = edge(&plan, "trim", "dead");
     assert_eq!((dead.carries, dead.partitioning, dead.chained), (Carries::DeadLetters, Partitioning::Rebalance, false));
     // Letters carry no keys and are no reason to send any.

@@ -13,7 +13,7 @@ fn two_inputs(head: &str, plugin: &str, inputs: &str) -> String {
 #[test]
 fn edges_lead_to_inputs_by_name_and_are_partitioned_as_the_input_needs() {
     let text = two_inputs("parallelism = 3", "enrich", "{ from = \"rules\", input = \"rules\" }, \"numbers\"");
-    let plan = planned(&text).unwrap();
+    let plan = planned(&text).expect("it can be planned");
     let ways = ["rules", "numbers"].map(|from| {
         let edge = edge(&plan, from, "join");
         (edge.input, edge.partitioning, edge.with_keys, edge.chained)
@@ -26,7 +26,7 @@ fn edges_lead_to_inputs_by_name_and_are_partitioned_as_the_input_needs() {
     // With one task each, too: other senders of the same operator could not reach it otherwise.
     let text =
         two_inputs("", "enrich", "{ from = \"rules\", input = \"rules\", partitioning = \"broadcast\" }, \"numbers\"");
-    let plan = planned(&text).unwrap();
+    let plan = planned(&text).expect("it can be planned");
     assert!(plan.edges.iter().filter(|edge| edge.to == 2).all(|edge| !edge.chained));
 }
 
@@ -38,7 +38,7 @@ fn several_edges_may_lead_to_one_input_and_one_sender_to_several_inputs() {
         "\"numbers\", { from = \"numbers\", input = \"others\", partitioning = \"hash\" }, { from = \"more\", input = \"others\" }",
     )
     .replace("id = \"rules\"\ntype = \"file\"\npath = \"rules\"", "id = \"more\"\ntype = \"datagen\"");
-    let plan = planned(&text).unwrap();
+    let plan = planned(&text).expect("it can be planned");
     let inputs: Vec<_> = plan.edges.iter().filter(|edge| edge.to == 2).map(|edge| (edge.from, edge.input)).collect();
     assert_eq!(inputs, [(0, 0), (0, 1), (1, 1)]);
     assert!(vertex(&plan, "join").partitioned);
@@ -91,7 +91,7 @@ fn broadcast_inputs_are_broadcast_to_and_keyed_ones_are_not() {
     for (plugin, partitioning) in [("trim", "partitioning = \"broadcast\""), ("everywhere", "input = \"in\"")] {
         let inputs = format!("inputs = [{{ from = \"lines\", {partitioning} }}]");
         let text = job("", &[LINES, &operator("op", plugin, &inputs), &sink("out", "inputs = [\"op\"]")]);
-        let plan = planned(&text).unwrap();
+        let plan = planned(&text).expect("it can be planned");
         let edge = edge(&plan, "lines", "op");
         assert_eq!((edge.partitioning, edge.chained), (Partitioning::Broadcast, false));
         assert!(!vertex(&plan, "op").partitioned);
@@ -130,7 +130,7 @@ fn an_input_without_keys_beside_one_with_keys_brings_none() {
         "inputs = [\"numbers\", { from = \"trim\", input = \"notes\", partitioning = \"rebalance\" }]",
     );
     let text = job("", &[NUMBERS, RULES, &split, &trim, &note, &sink("out", "inputs = [\"note\", \"split\"]")]);
-    let plan = planned(&text).unwrap();
+    let plan = planned(&text).expect("it can be planned");
     let notes = edge(&plan, "trim", "note");
     assert_eq!((notes.input, notes.partitioning, notes.with_keys), (1, Partitioning::Rebalance, false));
     assert!(vertex(&plan, "note").partitioned && vertex(&plan, "note").key == Some(Schema::u64()));

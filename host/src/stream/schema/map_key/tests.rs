@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 
 fn schema(shape: serde_json::Value) -> Schema {
-    Schema::parse(&json!({ "encoding": "postcard", "type": shape }).to_string()).unwrap()
+    Schema::parse(&json!({ "encoding": "postcard", "type": shape }).to_string()).expect("a schema")
 }
 
 fn render(schema: &Schema, bytes: &[u8]) -> Result<String, RenderError> {
@@ -14,7 +14,7 @@ fn render(schema: &Schema, bytes: &[u8]) -> Result<String, RenderError> {
     let rendered = schema.render_map_key(bytes, &mut out);
     assert_eq!(&out[..6], b"before");
     assert!(rendered.is_ok() || out.len() == 6, "an error appends nothing");
-    rendered.map(|()| String::from_utf8(out[6..].to_vec()).unwrap())
+    rendered.map(|()| String::from_utf8(out[6..].to_vec()).expect("text"))
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn map_keys_are_shown_and_typed() {
             assert!(!expected.starts_with(['[', '{']) && expected != "null", "{schema:?}");
         }
     }
-    assert_eq!(Schema::text().map_key_of_typed("plain").unwrap(), b"plain");
+    assert_eq!(Schema::text().map_key_of_typed("plain").expect("it fits the schema"), b"plain");
     assert!(Schema::text().map_keys_are_names() && Schema::u64().map_keys_are_names());
     assert!(!tuple(&["u8"]).map_keys_are_names() && !Schema::json().map_keys_are_names());
 }
@@ -91,7 +91,7 @@ proptest! {
         let tuple = json!({ "tuple": ["bytes", "i32", { "tuple": ["string", "bool"] }, "u16"] });
         for schema in [schema(tuple), Schema::text(), Schema::bytes(), Schema::u64(), schema(json!("i64")), schema(json!("char"))] {
             if let Ok(shown) = render(&schema, &bytes) {
-                prop_assert_eq!(schema.map_key_of_typed(&shown).unwrap(), &bytes[..]);
+                prop_assert_eq!(schema.map_key_of_typed(&shown).expect("it fits the schema"), &bytes[..]);
             }
         }
     }
@@ -101,7 +101,7 @@ proptest! {
         let schema = schema(json!({ "tuple": ["string", "i32", "bytes"] }));
         let mut base64 = Vec::new();
         json::base64(&raw, &mut base64);
-        let typed = format!("[{},{number},{}]", json!(text), String::from_utf8(base64).unwrap());
-        prop_assert_eq!(render(&schema, &schema.map_key_of_typed(&typed).unwrap()).unwrap(), typed);
+        let typed = format!("[{},{number},{}]", json!(text), String::from_utf8(base64).expect("text"));
+        prop_assert_eq!(render(&schema, &schema.map_key_of_typed(&typed).expect("it fits the schema")).expect("it fits the schema"), typed);
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 
 fn postcard(shape: Value) -> Schema {
-    Schema::parse(&json!({ "encoding": "postcard", "type": shape }).to_string()).unwrap()
+    Schema::parse(&json!({ "encoding": "postcard", "type": shape }).to_string()).expect("a schema")
 }
 
 fn everything() -> Schema {
@@ -77,7 +77,7 @@ proptest! {
         let schema = everything();
         let mut base64 = Vec::new();
         crate::stream::schema::json::base64(&raw, &mut base64);
-        let raw: Value = serde_json::from_slice(&base64).unwrap();
+        let raw: Value = serde_json::from_slice(&base64).expect("JSON");
         let shapes: Vec<Value> = list.into_iter().map(|(kind, number, character)| match kind {
             0 => json!("Point"),
             1 => json!({ "Circle": number }),
@@ -86,9 +86,9 @@ proptest! {
         }).collect();
         let n: serde_json::Map<String, Value> = n.into_iter().map(|(key, value)| (key.to_string(), json!(value))).collect();
         let typed = json!({ "b": b, "s": s, "raw": raw, "u": null, "o": o, "l": shapes, "m": m, "n": n, "p": [[[1], 2]] }).to_string();
-        let bytes = schema.bytes_of_typed(&typed).unwrap();
+        let bytes = schema.bytes_of_typed(&typed).expect("it fits the schema");
         let mut shown = Vec::new();
-        schema.render_json(&bytes, &mut shown).unwrap();
-        prop_assert_eq!(String::from_utf8(shown).unwrap(), typed);
+        schema.render_json(&bytes, &mut shown).expect("it fits the schema");
+        prop_assert_eq!(String::from_utf8(shown).expect("text"), typed);
     }
 }
