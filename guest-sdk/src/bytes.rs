@@ -303,10 +303,9 @@ impl<'a> Strings<'a> {
     /// When there is no such string.
     #[inline(always)]
     pub(crate) fn get(&self, index: usize) -> &'a [u8] {
-        let end = self.ends[index] as usize;
-        let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
-        // SAFETY: `new` saw that the ends never fall and that the last one is the length of the data, so `start <= end <= data.len()`.
-        unsafe { self.data.get_unchecked(start..end) }
+        let (rest, length) = self.get_with_rest(index);
+        // SAFETY: `new` saw that the last end is the length of the data and that none before is above it.
+        unsafe { rest.get_unchecked(..length) }
     }
 
     /// String `index` with all that lies behind it, and its length.
@@ -317,7 +316,7 @@ impl<'a> Strings<'a> {
     pub(crate) fn get_with_rest(&self, index: usize) -> (&'a [u8], usize) {
         let end = self.ends[index] as usize;
         let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
-        // SAFETY: as in `get`.
+        // SAFETY: `new` saw that the ends never fall and that the last one is the length of the data, so `start <= end <= data.len()`.
         (unsafe { self.data.get_unchecked(start..) }, end - start)
     }
 

@@ -31,7 +31,8 @@ impl<'a> Stored<'a> {
     /// Schema version and bytes of value `index`. Version 0: there is none.
     #[inline(always)]
     pub(crate) fn get(&self, index: usize) -> (u16, &'a [u8]) {
-        (self.versions.get(index).copied().unwrap_or(self.current), self.strings.get(index))
+        let (version, bytes, length) = self.get_with_rest(index);
+        (version, &bytes[..length])
     }
 
     /// Schema version of value `index`, its bytes with all that lies behind them, and how many they are.
