@@ -40,7 +40,7 @@
 //! 5  job                                    the life of one job; the only place where parts are wired together
 //! 4  wasm          runtime                  siblings: neither knows the other
 //! 3  operator      spec                     what an operator may touch | the file that a user writes
-//! 2  state         dataflow      connector  mechanisms: strangers to each other
+//! 2  state  checkpoint  dataflow  connector  mechanisms: strangers to each other
 //! 1  stream        metrics       background the vocabulary | plain counters | work off the record path
 //! ```
 //!
@@ -106,6 +106,7 @@
 //! ```
 
 pub mod background;
+pub mod checkpoint;
 pub mod cli;
 pub mod connector;
 pub mod dataflow;

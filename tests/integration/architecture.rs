@@ -9,11 +9,12 @@ use std::{
 use crate::harness::root;
 
 /// The rooms of the host, as in the floors in host/src/lib.rs. Imports point down, to a lower floor; everything may import the first one.
-const FLOORS: [(&str, u32); 12] = [
+const FLOORS: [(&str, u32); 13] = [
     ("background", 1),
     ("stream", 1),
     ("metrics", 1),
     ("state", 2),
+    ("checkpoint", 2),
     ("dataflow", 2),
     ("connector", 2),
     ("operator", 3),

@@ -3,6 +3,7 @@
 //! Everything may import this room; it imports nothing of ours. It holds no threads, no clock and no I/O.
 
 mod batch;
+mod checkpoint_id;
 mod column;
 mod element;
 mod event_time;
@@ -12,6 +13,7 @@ pub mod schema;
 mod splitmix;
 
 pub use batch::{Batch, BatchLimits, KEY_BYTES_MAX, Keys};
+pub use checkpoint_id::CheckpointId;
 pub(crate) use column::Windowed;
 pub use column::{BytesColumn, ColumnError};
 pub use element::Element;

@@ -1,0 +1,3 @@
+//! Consistent cuts of a job: when they are taken, where they lie, and which one counts.
+//!
+//! What decides is pure and what acts decides nothing. This room moves opaque entries per key group: it knows neither fjall nor what a stored key means beyond its key group.
