@@ -288,6 +288,7 @@ impl Assembler<'_> {
             time: CallTime { now: self.clock.now(), watermark: None },
             log,
             spill: self.spill(&planned.id, task),
+            snapshots: None,
         });
         let mut execution = execution.map_err(JobError::Fault)?;
         let has_state = !self.job.plugins[index].plugin.descriptor().states.is_empty();

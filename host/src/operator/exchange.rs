@@ -148,6 +148,7 @@ impl Exchange {
                 batch_records: 1,
                 max_parallelism: 1,
                 spill: None,
+                snapshots: None,
             }),
             Vec::new(),
             ExchangeLimits::default(),

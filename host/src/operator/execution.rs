@@ -21,7 +21,10 @@ use super::{
 };
 use crate::{
     metrics::OperatorCounters,
-    state::{Delivery, Form, KeyedState, SLOTS_DEFAULT, SpillCounters, SpillError, SpillSetup, StateSetup, StateSpec},
+    state::{
+        Delivery, Form, KeyedState, SLOTS_DEFAULT, SnapshotSetup, SpillCounters, SpillError, SpillSetup, StateSetup,
+        StateSpec,
+    },
     stream::{Batch, BytesColumn, Fault, FaultKind, Keys, schema::Schema},
 };
 
@@ -67,6 +70,8 @@ pub struct ExecutionSetup {
     pub log: Box<dyn FnMut(LogLevel, &str, &str) + Send>,
     /// Where keyed state is evicted to; none: all of it stays in memory.
     pub spill: Option<SpillSetup>,
+    /// Where snapshots of keyed state go; none: there are none.
+    pub snapshots: Option<SnapshotSetup>,
 }
 
 /// One task of an operator.
@@ -121,6 +126,7 @@ impl Execution {
             time,
             log,
             spill,
+            snapshots,
         } = setup;
         let descriptor = plugin.descriptor();
         let visits_left = descriptor.visits_at_end();
@@ -130,6 +136,7 @@ impl Execution {
             batch_records: info.batch.records,
             max_parallelism: info.max_parallelism,
             spill,
+            snapshots,
         });
         let rules = descriptor.outputs.iter().map(|output| OutputRule {
             sets_key: matches!(output.keying, Keying::Set(_)),
@@ -301,14 +308,14 @@ impl Execution {
                 }
                 continue;
             }
-            let table = state.table_mut();
+            let (table, behind) = state.table_mut();
             let prefetches = table.is_large();
             for (index, slot) in write.slots.iter().enumerate() {
                 if prefetches && let Some(ahead) = write.slots.get(index + PREFETCH_AHEAD) {
                     table.prefetch_slot(*ahead);
                 }
                 let version = if write.versions.is_empty() { current } else { write.versions[index] };
-                table.set_value(*slot, column, version, write.value(index)).map_err(|error| gone(error.0))?;
+                table.set_value(*slot, column, version, write.value(index), behind).map_err(|error| gone(error.0))?;
             }
         }
         for (column, slot) in refreshed {

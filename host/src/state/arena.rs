@@ -1,14 +1,15 @@
 //! Entries of the slot table: a key and its point states, packed into blocks of bump-allocated chunks.
 //!
 //! ```text
-//! entry: admission u32 | key length u16 | flags and units u16 | key | (version u16, length u16) for each state | the values, end to end
+//! entry: admission u32 | marks and key length u16 | flags and units u16 | key | (version u16, length u16) for each state | the values, end to end
 //! ```
 //!
-//! All little-endian. `units`, the lower 14 bits, is the block's size in units of 8 bytes; the two highest bits are the flags [`DIRTY`] and [`SPILLED`]. Version 0 is
+//! All little-endian. The key length is the lower 13 bits; the highest 3 are the entry's marks (see the module `changes`). `units`, the lower 14 bits, is the block's size in units of 8 bytes; the two highest bits are the flags [`DIRTY`] and [`SPILLED`]. Version 0 is
 //! "absent". A value longer than [`VALUE_INLINE_BYTES_MAX`] has the length `0xffff` and leaves 4 bytes in the block: its place in `large`. This layout lives in memory only
 //! and is stored nowhere.
 //!
-//! Blocks that are freed go to a list for their size and are used again for it. An entry with an 8-byte key and a 12-byte value takes 32 bytes.
+//! Blocks that are freed go to a list for their size and are used again for it. Every block has its size, and the length of no key when it is free, so that they can be gone through in
+//! the order in which they lie. An entry with an 8-byte key and a 12-byte value takes 32 bytes.
 
 use memmap2::MmapMut;
 
@@ -27,8 +28,12 @@ const HEADER: usize = 8;
 const CELL: usize = 4;
 const LARGE: u16 = u16::MAX;
 const LARGE_BYTES: usize = 4;
-/// The key length of a block that was freed.
-const NO_KEY: u16 = u16::MAX;
+/// The part of a key's length.
+const KEY_BYTES: u16 = 0x1fff;
+/// The key length of a block that was freed: longer than any key.
+const NO_KEY: u16 = KEY_BYTES;
+/// Where the marks lie behind a key's length.
+const MARKS_SHIFT: u32 = 13;
 /// The part of a block's size.
 const UNITS: u16 = 0x3fff;
 /// The entry was written since it was made or loaded.
@@ -60,6 +65,15 @@ pub(super) struct Arena {
     large: Vec<Box<[u8]>>,
     large_free: Vec<u32>,
     large_bytes: usize,
+    /// What a write adds to key length, marks, flags and units: [`DIRTY`] and the current mark.
+    written: u32,
+    /// The marks that must be copied before an entry changes, at their place in those.
+    pending: u32,
+}
+
+#[inline]
+fn key_len(block: &[u8]) -> usize {
+    usize::from(u16_at(block, 4) & KEY_BYTES)
 }
 
 #[inline]
@@ -84,7 +98,51 @@ impl Arena {
             large: Vec::new(),
             large_free: Vec::new(),
             large_bytes: 0,
+            written: u32::from(DIRTY) << 16,
+            pending: 0,
         }
+    }
+
+    /// From now on writes leave the mark `current`, and `pending` says what has to be copied before it changes.
+    pub(super) fn set_marks_of_writes(&mut self, current: u8, pending: u8) {
+        self.written = u32::from(DIRTY) << 16 | u32::from(current) << MARKS_SHIFT;
+        self.pending = u32::from(pending) << MARKS_SHIFT;
+    }
+
+    /// Whether an entry must be copied before it changes.
+    #[inline(always)]
+    pub(super) fn is_pending(&self, entry: EntryRef) -> bool {
+        self.pending != 0 && u32_at(self.block_of(entry), 4) & self.pending != 0
+    }
+
+    /// The marks of an entry.
+    pub(super) fn marks(&self, entry: EntryRef) -> u8 {
+        (u16_at(self.block_of(entry), 4) >> MARKS_SHIFT) as u8
+    }
+
+    pub(super) fn set_marks(&mut self, entry: EntryRef, marks: u8) {
+        let block = self.block_mut(entry);
+        let length = u16_at(block, 4) & KEY_BYTES;
+        block[4..6].copy_from_slice(&(u16::from(marks) << MARKS_SHIFT | length).to_le_bytes());
+    }
+
+    /// Behind the last block.
+    pub(super) fn end(&self) -> EntryRef {
+        self.next
+    }
+
+    /// The first entry that must be copied, of the blocks from `from` to before `end`, and the block behind it. `from` is where a block begins.
+    pub(super) fn next_pending(&self, from: EntryRef, end: EntryRef) -> (Option<EntryRef>, EntryRef) {
+        let mut at = from;
+        while at < end {
+            let head = u32_at(self.block_of(at), 4);
+            let next = at + (head >> 16 & u32::from(UNITS)).max(1);
+            if head & self.pending != 0 && head as u16 & KEY_BYTES != NO_KEY {
+                return (Some(at), next);
+            }
+            at = next;
+        }
+        (None, at)
     }
 
     /// Bytes of memory in use by entries and by values outside of them.
@@ -125,14 +183,17 @@ impl Arena {
         }
         let per_chunk = 1_u32 << CHUNK_UNITS_LOG2;
         let line_room = LINE_UNITS - self.next % LINE_UNITS;
+        let mut gap = None;
         if units == USUAL_UNITS as usize && line_room < USUAL_UNITS {
             // What is left of the cache line is for smaller entries.
-            self.free_block(self.next, line_room as usize);
+            gap = Some((self.next, line_room));
             self.next += line_room;
         }
         let room = per_chunk - (self.next & (per_chunk - 1));
         if units as u32 > room && self.next & (per_chunk - 1) != 0 {
-            // What is left of the chunk is less than one entry: not worth keeping.
+            // What is left of the chunk is less than one entry.
+            debug_assert!(gap.is_none(), "a chunk ends where a cache line does");
+            gap = Some((self.next, room));
             self.next += room;
         }
         let entry = self.next;
@@ -140,7 +201,18 @@ impl Arena {
         assert!(self.next <= UNITS_MAX, "16 GiB of entries in one task are more than a machine that runs this has");
         let end = (entry & (per_chunk - 1)) as usize * UNIT + units * UNIT;
         self.make_room((entry >> CHUNK_UNITS_LOG2) as usize, end);
+        if let Some((gap, units)) = gap {
+            self.mark_free(gap, units as usize);
+            self.free_block(gap, units as usize);
+        }
         entry
+    }
+
+    /// Says in a block that it is free.
+    fn mark_free(&mut self, block: EntryRef, units: usize) {
+        let head = self.block_mut(block);
+        head[4..6].copy_from_slice(&NO_KEY.to_le_bytes());
+        head[6..8].copy_from_slice(&(units as u16).to_le_bytes());
     }
 
     fn make_room(&mut self, chunk: usize, end: usize) {
@@ -159,6 +231,8 @@ impl Arena {
 
     fn release(&mut self, entry: EntryRef) {
         let units = usize::from(u16_at(self.block_of(entry), 6) & UNITS);
+        // Whoever still has its place as a candidate finds no key there.
+        self.mark_free(entry, units);
         self.free_block(entry, units);
     }
 
@@ -191,15 +265,13 @@ impl Arena {
         for state in 0..self.states {
             self.free_large(entry, state);
         }
-        // Whoever still has its place as a candidate finds no key there.
-        self.block_mut(entry)[4..6].copy_from_slice(&NO_KEY.to_le_bytes());
         self.release(entry);
     }
 
     #[inline]
     pub(super) fn key(&self, entry: EntryRef) -> &[u8] {
         let block = self.block_of(entry);
-        let len = usize::from(u16_at(block, 4));
+        let len = key_len(block);
         &block[HEADER..HEADER + len]
     }
 
@@ -207,7 +279,7 @@ impl Arena {
     #[inline(always)]
     pub(super) fn admission_if_key(&self, entry: EntryRef, key: Windowed<'_>) -> Option<u32> {
         let block = self.block_of(entry);
-        let same = usize::from(u16_at(block, 4)) == key.string.len() && key.begins(&block[HEADER..]);
+        let same = key_len(block) == key.string.len() && key.begins(&block[HEADER..]);
         same.then(|| u32_at(block, 0))
     }
 
@@ -237,7 +309,7 @@ impl Arena {
     /// Whether all states are absent.
     pub(super) fn is_vacant(&self, entry: EntryRef) -> bool {
         let block = self.block_of(entry);
-        let cells = HEADER + usize::from(u16_at(block, 4));
+        let cells = HEADER + key_len(block);
         (0..self.states).all(|state| u16_at(block, cells + state * CELL) == 0)
     }
 
@@ -245,7 +317,7 @@ impl Arena {
     #[inline(always)]
     pub(super) fn value(&self, entry: EntryRef, state: usize) -> (u16, &[u8]) {
         let block = self.block_of(entry);
-        let cells = HEADER + usize::from(u16_at(block, 4));
+        let cells = HEADER + key_len(block);
         let mut start = cells + self.states * CELL;
         for before in 0..state {
             start += stored_len(u16_at(block, cells + before * CELL + 2));
@@ -267,9 +339,9 @@ impl Arena {
     /// Writes a value. Returns where the entry is now: it moves when it has outgrown its block.
     #[inline(always)]
     pub(super) fn set_value(&mut self, entry: EntryRef, state: usize, version: u16, value: &[u8]) -> EntryRef {
-        let states = self.states;
+        let (states, written) = (self.states, self.written);
         let block = self.block_mut(entry);
-        let cells = HEADER + usize::from(u16_at(block, 4));
+        let cells = HEADER + key_len(block);
         let cell = cells + state * CELL;
         let len = u16_at(block, cell + 2);
         // The usual cases: the same length, or the last state and enough room.
@@ -278,13 +350,13 @@ impl Arena {
             for before in 0..state {
                 start += stored_len(u16_at(block, cells + before * CELL + 2));
             }
-            let flags_and_units = u16_at(block, 6);
-            let capacity = usize::from(flags_and_units & UNITS) * UNIT;
+            let head = u32_at(block, 4);
+            let capacity = (head >> 16 & u32::from(UNITS)) as usize * UNIT;
             if value.len() == usize::from(len) || (state + 1 == states && start + value.len() <= capacity) {
                 block[cell..cell + 2].copy_from_slice(&version.to_le_bytes());
                 block[cell + 2..cell + 4].copy_from_slice(&(value.len() as u16).to_le_bytes());
                 copy_short(&mut block[start..start + value.len()], value);
-                block[6..8].copy_from_slice(&(flags_and_units | DIRTY).to_le_bytes());
+                block[4..8].copy_from_slice(&(head | written).to_le_bytes());
                 return entry;
             }
         }
@@ -295,10 +367,9 @@ impl Arena {
     fn rewrite(&mut self, entry: EntryRef, state: usize, version: u16, value: &[u8]) -> EntryRef {
         self.free_large(entry, state);
         let block = self.block_of(entry);
-        let key_len = usize::from(u16_at(block, 4));
-        let flags = u16_at(block, 6) & !UNITS | DIRTY;
+        let head = u32_at(block, 4) | self.written;
         let mut units = u16_at(block, 6) & UNITS;
-        let cells = HEADER + key_len;
+        let cells = HEADER + key_len(block);
         let mut image = block[..cells + self.states * CELL].to_vec();
         let mut start = image.len();
         let mut handle = None;
@@ -332,7 +403,8 @@ impl Arena {
             units = (bytes / UNIT) as u16;
             self.release(entry);
         }
-        image[6..8].copy_from_slice(&(flags | units).to_le_bytes());
+        let head = head & !(u32::from(UNITS) << 16) | u32::from(units) << 16;
+        image[4..8].copy_from_slice(&head.to_le_bytes());
         self.block_mut(target)[..image.len()].copy_from_slice(&image);
         target
     }
@@ -354,7 +426,7 @@ impl Arena {
     /// Gives back what a state keeps outside of its entry; the cell is then an empty absent value.
     fn free_large(&mut self, entry: EntryRef, state: usize) {
         let block = self.block_of(entry);
-        let cells = HEADER + usize::from(u16_at(block, 4));
+        let cells = HEADER + key_len(block);
         if u16_at(block, cells + state * CELL + 2) != LARGE {
             return;
         }

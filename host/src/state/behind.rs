@@ -6,6 +6,7 @@
 use std::{collections::VecDeque, path::PathBuf, sync::Arc};
 
 use super::{
+    changes::{Changes, SnapshotSetup},
     spill::{Access, Found, Spill, SpillCounters, SpillError, SpillOptions},
     stored::{StoredBytes, StoredKey},
 };
@@ -32,6 +33,8 @@ pub struct Behind {
     setup: Option<SpillSetup>,
     spill: Option<Spill>,
     max_parallelism: u32,
+    /// What has to be written down for snapshots.
+    pub(super) changes: Changes,
     failure: Option<SpillError>,
     /// Stored keys and values that are about to be asked for, in the order in which they will be; what was passed over was not asked for.
     preloaded: VecDeque<(Vec<u8>, Vec<u8>)>,
@@ -42,15 +45,16 @@ pub struct Behind {
 impl Behind {
     /// Nothing: all state stays in memory.
     pub fn nothing() -> Self {
-        Self::new(None, 1)
+        Self::new(None, 1, None)
     }
 
-    /// A spill that is opened as `setup` says when something is evicted; `max_parallelism` is the number of key groups.
-    pub fn new(setup: Option<SpillSetup>, max_parallelism: u32) -> Self {
+    /// A spill that is opened as `setup` says when something is evicted; `max_parallelism` is the number of key groups; `snapshots` says where changes are written down, if they are.
+    pub fn new(setup: Option<SpillSetup>, max_parallelism: u32, snapshots: Option<SnapshotSetup>) -> Self {
         Self {
             setup,
             spill: None,
             max_parallelism,
+            changes: Changes::new(snapshots),
             failure: None,
             preloaded: VecDeque::new(),
             key: Vec::new(),

@@ -12,13 +12,18 @@
 mod eviction;
 mod export;
 mod place;
+mod snapshot;
 
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
-use self::place::{Cell, Entries, Rest};
+use self::{
+    place::{Cell, Entries, Rest},
+    snapshot::copy,
+};
 use super::{
     behind::Behind,
+    changes::KNOWN,
     delivery::StoredColumn,
     expiry::is_expired,
     spill::{Found, SpillError},
@@ -43,6 +48,8 @@ struct Place {
     prefix: SmallVec<[u8; 16]>,
     entries: Entries,
     beyond: Beyond,
+    /// The marks that its entries may bear.
+    marks: u8,
     /// Used since the hand passed.
     used: bool,
 }
@@ -101,6 +108,8 @@ pub(super) struct Cells {
     swept: usize,
     /// And at which entry of that place.
     swept_to: Rest,
+    /// The place at which a snapshot goes on copying, and the entry.
+    copying: (usize, Rest),
     scratch: (Vec<u8>, Vec<u8>),
 }
 
@@ -133,7 +142,8 @@ impl Cells {
             return at;
         }
         let beyond = if behind.may_contain() { Beyond::Something } else { Beyond::Nothing };
-        let place = Place { prefix: SmallVec::from_slice(prefix), entries: Entries::default(), beyond, used: true };
+        let place =
+            Place { prefix: SmallVec::from_slice(prefix), entries: Entries::default(), beyond, marks: 0, used: true };
         self.bytes += PLACE_BYTES + outside(&place.prefix);
         let at = match self.free.pop() {
             Some(at) => {
@@ -238,38 +248,54 @@ impl Cells {
         self.change(at, |entries| entries.remove(rest))
     }
 
-    /// Writes an entry; version 0 removes it.
+    /// Writes an entry; version 0 removes it. `expires` says whether its state has a time to live.
     pub(super) fn put(
         &mut self,
         (prefix, rest): (&[u8], &[u8]),
         version: u16,
         value: &[u8],
-        now: EventTime,
-        behind: &Behind,
+        (now, expires): (EventTime, bool),
+        behind: &mut Behind,
     ) {
         let at = self.find_or_make(prefix, behind);
         let rest = Rest::from_slice(rest);
-        let old = if version != 0 || self.place_mut(at).beyond == Beyond::Something {
-            self.insert(at, rest.clone(), Cell::written(version, value, now))
+        let mark = behind.changes.current();
+        let place = self.place_mut(at);
+        let blind = place.beyond == Beyond::Something;
+        let mut old = if version != 0 || blind {
+            place.marks |= mark;
+            let known = if blind { KNOWN } else { 0 };
+            self.insert(at, rest.clone(), Cell::written(version, value, now, mark | known))
         } else {
             self.remove(at, &rest)
         };
+        if let Some(old) = old.as_mut().filter(|old| old.marks & behind.changes.pending() != 0) {
+            copy(old, (prefix, &rest), expires, behind);
+        }
         self.undo.push(Undo::Entry(at, rest, old));
     }
 
     /// Appends an element to a list.
-    pub(super) fn append(&mut self, prefix: &[u8], version: u16, value: &[u8], now: EventTime, behind: &Behind) {
+    pub(super) fn append(
+        &mut self,
+        prefix: &[u8],
+        version: u16,
+        value: &[u8],
+        (now, expires): (EventTime, bool),
+        behind: &mut Behind,
+    ) {
         let rest = self.next_element.to_be_bytes();
         self.next_element += 1;
-        self.put((prefix, &rest), version, value, now, behind);
+        self.put((prefix, &rest), version, value, (now, expires), behind);
     }
 
-    /// Removes all entries of a place.
-    pub(super) fn clear(&mut self, prefix: &[u8], behind: &Behind) {
+    /// Removes all entries of a place. `expires` says whether its state has a time to live.
+    pub(super) fn clear(&mut self, prefix: &[u8], expires: bool, behind: &mut Behind) {
         if self.find(prefix).is_none() && !behind.may_contain() {
             return;
         }
         let at = self.find_or_make(prefix, behind);
+        self.copy_place(at as usize, expires, behind);
         let place = self.place_mut(at);
         place.used = true;
         let beyond = place.beyond;
@@ -345,8 +371,12 @@ impl Cells {
     }
 
     /// What the call changed stands.
-    pub(super) fn commit(&mut self) {
+    pub(super) fn commit(&mut self, behind: &mut Behind) {
         let mut undo = std::mem::take(&mut self.undo);
+        if behind.changes.are_kept() {
+            // Before any place is forgotten.
+            undo.iter().for_each(|change| self.tell_of_gone(change, behind));
+        }
         for change in undo.drain(..) {
             let (Undo::Entry(at, ..) | Undo::Cleared(at, ..)) = change;
             self.drop_if_idle(at);
@@ -444,15 +474,15 @@ mod tests {
             background: std::sync::Arc::new(Inline::at_once()),
             cache_bytes: 1,
         };
-        let mut behind = Behind::new(Some(setup), 128);
+        let mut behind = Behind::new(Some(setup), 128, None);
         let mut cells = Cells::default();
-        cells.put((b"0123456789abcdef", b"map key"), 1, b"value", EventTime(0), &behind);
-        cells.commit();
+        cells.put((b"0123456789abcdef", b"map key"), 1, b"value", (EventTime(0), false), &mut behind);
+        cells.commit(&mut behind);
         cells.evict_all(|_| false, &mut behind).expect("the disk is well");
         assert!(behind.may_contain());
         for key in 0..10_000_u128 {
-            cells.clear(&key.to_be_bytes(), &behind);
-            cells.commit();
+            cells.clear(&key.to_be_bytes(), false, &mut behind);
+            cells.commit(&mut behind);
             let over = cells.bytes().saturating_sub(64 << 10);
             if over > 0 {
                 cells.evict(over, |_| false, &mut behind).expect("the disk is well");

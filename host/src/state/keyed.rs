@@ -6,6 +6,9 @@
 use std::sync::Arc;
 
 mod export;
+#[cfg(test)]
+mod model;
+mod snapshot;
 mod walk;
 
 use self::walk::KeyList;
@@ -16,6 +19,7 @@ pub use self::{
 use super::{
     behind::{Behind, SpillSetup},
     cells::{Cells, Lifetime, Page},
+    changes::SnapshotSetup,
     delivery::{Delivery, StoredColumn, StoredValue, split_access},
     expiry::{Expiry, is_expired},
     spill::{SpillCounters, SpillError},
@@ -71,6 +75,8 @@ pub struct StateSetup {
     pub max_parallelism: u32,
     /// Where entries are evicted to; none: all stay in memory.
     pub spill: Option<SpillSetup>,
+    /// Where snapshots of it go; none: there are no snapshots.
+    pub snapshots: Option<SnapshotSetup>,
 }
 
 /// Where an entry is: whose slot, and the namespace; empty: none.
@@ -129,6 +135,8 @@ pub struct KeyedState {
     /// The number of the last call for which a slot was named, by slot.
     named: Vec<u32>,
     calls: u32,
+    /// A snapshot is being copied.
+    copying: bool,
     walk: Option<KeyList>,
     prefix: Vec<u8>,
 }
@@ -136,7 +144,7 @@ pub struct KeyedState {
 impl KeyedState {
     /// No state yet.
     pub fn new(setup: StateSetup) -> Self {
-        let StateSetup { states, slots_max, batch_records, max_parallelism, spill } = setup;
+        let StateSetup { states, slots_max, batch_records, max_parallelism, spill, snapshots } = setup;
         let is_point = |spec: &&StateSpec| spec.form == Form::Point;
         let mut columns = Vec::new();
         let mut stored = Vec::new();
@@ -155,6 +163,7 @@ impl KeyedState {
         let ttl_of = |value: &StoredValue| states[value.number as usize].and_then(|spec| Some(spec.ttl?.ms));
         let ttl_ms: Vec<_> = stored.iter().map(ttl_of).collect();
         let expiring = (0_u32..).zip(&stored).filter(|(_, value)| value.expires && value.prefetch);
+        let expiring = expiring.map(|(column, value)| (value.number, column)).collect();
         let budget = spill.as_ref().map_or(usize::MAX, |spill| spill.cache_bytes);
         let ttls = (0_u16..).zip(&states).filter_map(|(id, spec)| Some((id, (*spec)?.ttl?.ms)));
         let expiry = states.iter().flatten().any(|spec| spec.ttl.is_some()).then(|| Arc::new(Expiry::new(ttls)));
@@ -162,11 +171,14 @@ impl KeyedState {
             setup.options.expiry.clone_from(&expiry);
             setup
         });
+        let behind = Behind::new(spill, max_parallelism, snapshots);
+        let mut table = KeyTable::new(stored, slots_max.min(budget / BYTES_PER_SLOT_MIN), batch_records);
+        table.end_copying(&behind);
         Self {
-            expiring: expiring.map(|(column, value)| (value.number, column)).collect(),
-            table: KeyTable::new(stored, slots_max.min(budget / BYTES_PER_SLOT_MIN), batch_records),
+            expiring,
+            table,
             cells: Cells::default(),
-            behind: Behind::new(spill, max_parallelism),
+            behind,
             states,
             columns,
             ttl_ms,
@@ -175,6 +187,7 @@ impl KeyedState {
             budget,
             named: Vec::new(),
             calls: 0,
+            copying: false,
             walk: None,
             prefix: Vec::new(),
         }
@@ -272,10 +285,10 @@ impl KeyedState {
         }
     }
 
-    /// The table, to apply writes of states that do not expire.
+    /// The table, to apply writes of states that do not expire, and what lies behind it.
     #[inline]
-    pub fn table_mut(&mut self) -> &mut KeyTable {
-        &mut self.table
+    pub fn table_mut(&mut self) -> (&mut KeyTable, &mut Behind) {
+        (&mut self.table, &mut self.behind)
     }
 
     /// Whether the values of a column are stored with the time of their last access: then they are written by [`Self::write_expiring`].
@@ -290,12 +303,12 @@ impl KeyedState {
     /// When the slot stands for no key.
     pub fn write_expiring(&mut self, slot: u32, column: u32, version: u16, value: &[u8]) -> Result<(), SlotError> {
         if version == 0 {
-            return self.table.put_value(slot, column, 0, &[]);
+            return self.table.put_value(slot, column, 0, &[], &mut self.behind);
         }
         self.prefix.clear();
         self.prefix.extend_from_slice(&self.now.0.to_le_bytes());
         self.prefix.extend_from_slice(value);
-        self.table.put_value(slot, column, version, &self.prefix)
+        self.table.put_value(slot, column, version, &self.prefix, &mut self.behind)
     }
 
     /// Begins the time to live of a point state anew, if there is a value that has not expired.
@@ -304,6 +317,10 @@ impl KeyedState {
         let value = value.to_vec();
         // It was read at this slot a moment ago.
         let _ = self.write_expiring(slot, column, version, &value);
+    }
+
+    fn is_expiring(&self, state: u32) -> bool {
+        self.spec(state).is_some_and(|spec| spec.ttl.is_some())
     }
 
     fn lifetime(&self, state: u32) -> (Lifetime, bool) {
@@ -332,7 +349,8 @@ impl KeyedState {
             && let Some((version, value)) = out.last()
             && version != 0
         {
-            self.cells.put((&self.prefix, map_key), version, value, self.now, &self.behind);
+            let written = (self.now, true);
+            self.cells.put((&self.prefix, map_key), version, value, written, &mut self.behind);
         }
         Ok(())
     }
@@ -349,7 +367,8 @@ impl KeyedState {
         value: &[u8],
     ) -> Result<(), SlotError> {
         self.find_place(place)?;
-        self.cells.put((&self.prefix, map_key), version, value, self.now, &self.behind);
+        let written = (self.now, self.is_expiring(place.state));
+        self.cells.put((&self.prefix, map_key), version, value, written, &mut self.behind);
         Ok(())
     }
 
@@ -359,7 +378,8 @@ impl KeyedState {
     /// When the slot stands for no key.
     pub fn append(&mut self, place: PlaceOf<'_>, version: u16, value: &[u8]) -> Result<(), SlotError> {
         self.find_place(place)?;
-        self.cells.append(&self.prefix, version, value, self.now, &self.behind);
+        let written = (self.now, self.is_expiring(place.state));
+        self.cells.append(&self.prefix, version, value, written, &mut self.behind);
         Ok(())
     }
 
@@ -369,7 +389,8 @@ impl KeyedState {
     /// When the slot stands for no key.
     pub fn clear(&mut self, place: PlaceOf<'_>) -> Result<(), SlotError> {
         self.find_place(place)?;
-        self.cells.clear(&self.prefix, &self.behind);
+        let expires = self.is_expiring(place.state);
+        self.cells.clear(&self.prefix, expires, &mut self.behind);
         Ok(())
     }
 
@@ -384,7 +405,8 @@ impl KeyedState {
         if on_read {
             for index in 0..page.rests.len() {
                 let (version, value) = page.values.get(index, 0);
-                self.cells.put((&self.prefix, page.rests.get(index)), version, value, self.now, &self.behind);
+                let key = (&*self.prefix, page.rests.get(index));
+                self.cells.put(key, version, value, (self.now, true), &mut self.behind);
             }
         }
         Ok(page)
@@ -393,7 +415,7 @@ impl KeyedState {
     /// What the call changed in cells stands.
     #[inline]
     pub fn commit(&mut self) {
-        self.cells.commit();
+        self.cells.commit(&mut self.behind);
     }
 
     /// What the call changed in cells is taken back.
@@ -411,13 +433,14 @@ impl KeyedState {
         if self.expiry.is_some() {
             self.sweep();
         }
+        self.copy_some();
         if self.table.bytes() + self.table.growth() + self.cells.bytes() > self.budget { self.evict() } else { Ok(()) }
     }
 
     fn sweep(&mut self) {
         self.table.sweep(SWEPT_PER_CALL, self.now, &self.ttl_ms, &mut self.behind);
         let states = &self.states;
-        self.cells.sweep(SWEPT_PER_CALL, self.now, |state| ttl_of(states, state));
+        self.cells.sweep(SWEPT_PER_CALL, self.now, |state| ttl_of(states, state), &mut self.behind);
     }
 
     /// Evicts from the larger of table and cells until the budget holds.

@@ -7,6 +7,7 @@
 mod arena;
 mod behind;
 mod cells;
+mod changes;
 mod delivery;
 mod expiry;
 mod keyed;
@@ -18,6 +19,7 @@ mod table;
 
 pub use behind::{Behind, SpillSetup};
 pub use cells::Page;
+pub use changes::{Change, Piece, PieceClass, PieceOrder, SnapshotSetup, WritePieces};
 pub use delivery::{Delivery, StoredColumn, StoredValue};
 pub use expiry::Expiry;
 pub use keyed::{ExportError, Form, KeyedState, PlaceOf, StateError, StateSetup, StateSpec, TakeEntry, Ttl, WalkError};

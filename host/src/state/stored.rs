@@ -138,6 +138,15 @@ pub fn namespace_prefix(
     Ok(())
 }
 
+/// Appends the stored key of a point state without a namespace. The key's length was checked.
+#[inline]
+pub(super) fn append_point_key(key_group: u16, state: u16, key: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(&key_group.to_be_bytes());
+    out.extend_from_slice(&state.to_be_bytes());
+    push_string(key, out);
+    push_string(&[], out);
+}
+
 /// Turns a prefix into the smallest byte string above all that begin with it, in place. Gives false, and leaves nothing, when there is none.
 pub(super) fn end_of_prefix(prefix: &mut Vec<u8>) -> bool {
     while let Some(last) = prefix.pop() {
@@ -170,13 +179,20 @@ impl<'a> StoredBytes<'a> {
             return Err(StoredError::BadVersion);
         }
         out.clear();
+        self.append(out);
+        Ok(())
+    }
+
+    /// Appends the stored value to `out`. The version is not 0.
+    #[inline]
+    pub(super) fn append(&self, out: &mut Vec<u8>) {
+        debug_assert_ne!(self.version, 0, "what is absent is not stored");
         out.push(if self.last_access.is_some() { HAS_LAST_ACCESS } else { 0 });
         push_version(self.version, out);
         if let Some(EventTime(ms)) = self.last_access {
             out.extend_from_slice(&ms.to_be_bytes());
         }
         out.extend_from_slice(self.value);
-        Ok(())
     }
 
     /// When it was accessed last, in milliseconds. What does not say so was written before its state had a time to live: it is young, as [`is_expired`](super::is_expired) sees it.

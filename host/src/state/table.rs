@@ -23,6 +23,7 @@
 mod eviction;
 mod export;
 mod slots;
+mod snapshot;
 
 use self::slots::{Window, ring_for};
 use super::{
@@ -113,6 +114,10 @@ pub struct KeyTable {
     passed: (u32, u32),
     /// How many admissions ago an entry must have been admitted to be evicted.
     evicted_age: u32,
+    /// Where a snapshot goes on copying, and where it ends.
+    copying: (EntryRef, EntryRef),
+    /// How much it looks at in a step.
+    units_per_step: u32,
     /// While the table is walked, entries stay where they are.
     walking: bool,
     /// From this size on, look-ups prefetch.
@@ -155,6 +160,8 @@ impl KeyTable {
             swept: 0,
             passed: (0, 0),
             evicted_age: 0,
+            copying: (0, 0),
+            units_per_step: snapshot::UNITS_PER_STEP,
             walking: false,
             prefetch_bytes_min: PREFETCH_BYTES_MIN,
         }
@@ -286,8 +293,15 @@ impl KeyTable {
     /// # Errors
     /// When the slot stands for no key. Nothing is written then.
     #[inline(never)]
-    pub fn put_value(&mut self, slot: u32, state: u32, version: u16, value: &[u8]) -> Result<(), SlotError> {
-        self.set_value(slot, state, version, value)
+    pub fn put_value(
+        &mut self,
+        slot: u32,
+        state: u32,
+        version: u16,
+        value: &[u8],
+        behind: &mut Behind,
+    ) -> Result<(), SlotError> {
+        self.set_value(slot, state, version, value, behind)
     }
 
     /// Writes a value; version 0 clears it.
@@ -295,8 +309,18 @@ impl KeyTable {
     /// # Errors
     /// When the slot stands for no key. Nothing is written then.
     #[inline(always)]
-    pub fn set_value(&mut self, slot: u32, state: u32, version: u16, value: &[u8]) -> Result<(), SlotError> {
+    pub fn set_value(
+        &mut self,
+        slot: u32,
+        state: u32,
+        version: u16,
+        value: &[u8],
+        behind: &mut Behind,
+    ) -> Result<(), SlotError> {
         let entry = self.entry(slot)?;
+        if self.arena.is_pending(entry) {
+            self.copy_entry(entry, behind);
+        }
         let now_at = self.arena.set_value(entry, state as usize, version, value);
         if now_at != entry {
             self.relocate(entry, now_at);
@@ -434,6 +458,7 @@ impl KeyTable {
     }
 
     fn remove(&mut self, entry: EntryRef, behind: &mut Behind) {
+        self.leave(entry, behind);
         if self.arena.flags(entry) & SPILLED != 0 {
             self.push_behind(entry, behind);
         }

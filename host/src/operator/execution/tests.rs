@@ -289,6 +289,7 @@ fn execution(plugin: Counting, policy: FaultPolicy, records: usize, faults_per_m
         counters: Arc::new(OperatorCounters::default()),
         time: TIME,
         spill: None,
+        snapshots: None,
         log: Box::new(|_, _, _| {}),
     };
     Execution::new(setup).expect("it opens")

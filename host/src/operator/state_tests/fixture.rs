@@ -194,6 +194,8 @@ impl Task {
             counters: Arc::new(OperatorCounters::default()),
             time: CallTime { now: EventTime(0), watermark: None },
             spill,
+
+            snapshots: None,
             log: Box::new(|_, _, _| {}),
         };
         Self { work, execution: Execution::new(setup).expect("it opens"), backend, memory, now: 1_000, _folder: folder }

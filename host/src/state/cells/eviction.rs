@@ -8,7 +8,6 @@ use crate::{
         behind::Behind,
         expiry::is_expired,
         spill::{Access, SpillError},
-        stored::StoredBytes,
     },
     stream::EventTime,
 };
@@ -76,16 +75,16 @@ impl Cells {
         let place = self.place_mut(at);
         place.beyond = Beyond::Something;
         let expires = state_of(&place.prefix).is_some_and(expires);
+        // Before the entries leave memory.
+        self.leave(at, most, expires, behind);
         let taken = self.change(at, |entries| entries.take_first(most));
         let mut value = Vec::new();
-        for (rest, cell) in taken.into_iter().filter(|(_, cell)| cell.dirty) {
+        for (rest, cell) in taken.into_iter().filter(|(_, cell)| cell.is_dirty()) {
             key.truncate(prefix_len);
             key.extend_from_slice(&rest);
-            let stored = (cell.version != 0).then(|| {
-                let last_access = expires.then_some(EventTime(cell.accessed));
-                StoredBytes { version: cell.version, last_access, value: &cell.value }
-                    .encode(&mut value)
-                    .expect("the version is not 0");
+            value.clear();
+            let stored = cell.stored(expires).map(|stored| {
+                stored.append(&mut value);
                 &value[..]
             });
             behind.push(&key, stored, Access::Ordered);
@@ -123,7 +122,13 @@ impl Cells {
 
     /// Looks at the next `entries` entries, about, and drops those that have expired at `now`; `ttl_ms` gives the time to live of a state. What of them lies behind expires by
     /// itself. A large place is looked at in parts.
-    pub(crate) fn sweep(&mut self, entries: usize, now: EventTime, ttl_ms: impl Fn(u16) -> Option<u64>) {
+    pub(crate) fn sweep(
+        &mut self,
+        entries: usize,
+        now: EventTime,
+        ttl_ms: impl Fn(u16) -> Option<u64>,
+        behind: &mut Behind,
+    ) {
         let mut left = entries;
         let mut looks = self.places.len().min(entries);
         while left > 0 && looks > 0 {
@@ -133,7 +138,7 @@ impl Cells {
             left = left.saturating_sub(seen.max(1));
             let at = self.swept;
             for rest in ended {
-                self.remove(at as u32, &rest);
+                self.expire(at as u32, &rest, behind);
             }
             if let Some(next) = next {
                 self.swept_to = next;
@@ -183,6 +188,6 @@ impl Cells {
 }
 
 /// The state id in a stored key.
-fn state_of(stored_key: &[u8]) -> Option<u16> {
+pub(super) fn state_of(stored_key: &[u8]) -> Option<u16> {
     stored_key.get(2..4).and_then(|id| Some(u16::from_be_bytes(id.try_into().ok()?)))
 }

@@ -7,7 +7,10 @@ use std::{
 
 use smallvec::SmallVec;
 
-use crate::{state::stored::StoredBytes, stream::EventTime};
+use crate::{
+    state::{changes::KNOWN, stored::StoredBytes},
+    stream::EventTime,
+};
 
 /// The rest of a stored key behind its place's prefix. Short ones need no allocation.
 pub(super) type Rest = SmallVec<[u8; 16]>;
@@ -23,18 +26,33 @@ pub(super) struct Cell {
     pub(super) accessed: i64,
     /// 0: the entry is gone, but an older version of it may lie behind.
     pub(super) version: u16,
-    /// Written since it was evicted or loaded last.
-    pub(super) dirty: bool,
+    /// The marks of the module `changes`, and [`DIRTY`].
+    pub(super) marks: u8,
 }
 
+/// Beside the marks: written since the entry was evicted or loaded last.
+pub(super) const DIRTY: u8 = 8;
+
 impl Cell {
-    pub(super) fn written(version: u16, value: &[u8], now: EventTime) -> Self {
-        Self { value: SmallVec::from_slice(value), accessed: now.0, version, dirty: true }
+    /// One that was written now, with these marks.
+    pub(super) fn written(version: u16, value: &[u8], now: EventTime, marks: u8) -> Self {
+        Self { value: SmallVec::from_slice(value), accessed: now.0, version, marks: marks | DIRTY }
     }
 
+    /// One that lies behind or in a snapshot.
     pub(super) fn loaded(stored: &StoredBytes<'_>) -> Self {
         let (value, accessed) = (SmallVec::from_slice(stored.value), stored.accessed_ms());
-        Self { value, accessed, version: stored.version, dirty: false }
+        Self { value, accessed, version: stored.version, marks: KNOWN }
+    }
+
+    pub(super) fn is_dirty(&self) -> bool {
+        self.marks & DIRTY != 0
+    }
+
+    /// What is stored of it, if it is there; `expires` says whether with the time of its last access.
+    pub(super) fn stored(&self, expires: bool) -> Option<StoredBytes<'_>> {
+        let last_access = expires.then_some(EventTime(self.accessed));
+        (self.version != 0).then_some(StoredBytes { version: self.version, last_access, value: &self.value })
     }
 }
 
@@ -94,7 +112,8 @@ impl Entries {
         }
     }
 
-    pub(super) fn insert(&mut self, rest: Rest, cell: Cell) -> Option<Cell> {
+    /// Adds or replaces an entry, of which snapshots know what they knew before. Returns what was there.
+    pub(super) fn insert(&mut self, rest: Rest, mut cell: Cell) -> Option<Cell> {
         self.bytes += bytes_of(&rest, &cell);
         let old = match &mut self.kept {
             Kept::Array(array) => {
@@ -107,7 +126,10 @@ impl Entries {
                     return None;
                 }
                 match array.binary_search_by(|(other, _)| order(other, &rest)) {
-                    Ok(at) => Some((rest, std::mem::replace(&mut array[at].1, cell))),
+                    Ok(at) => {
+                        cell.marks |= array[at].1.marks & KNOWN;
+                        Some((rest, std::mem::replace(&mut array[at].1, cell)))
+                    }
                     Err(at) if array.len() < ARRAY_MAX => {
                         array.insert(at, (rest, cell));
                         None
@@ -121,7 +143,10 @@ impl Entries {
                 }
             }
             Kept::Tree(tree) => match tree.entry(rest) {
-                btree_map::Entry::Occupied(mut found) => Some((found.key().clone(), found.insert(cell))),
+                btree_map::Entry::Occupied(mut found) => {
+                    cell.marks |= found.get().marks & KNOWN;
+                    Some((found.key().clone(), found.insert(cell)))
+                }
                 btree_map::Entry::Vacant(vacant) => {
                     vacant.insert(cell);
                     None
@@ -164,6 +189,17 @@ impl Entries {
         }
     }
 
+    /// The entries from `from` on, in order, to be marked.
+    pub(super) fn from_mut<'a>(&'a mut self, from: &[u8]) -> Box<dyn Iterator<Item = (&'a Rest, &'a mut Cell)> + 'a> {
+        match &mut self.kept {
+            Kept::Array(array) => {
+                let start = array.partition_point(|(rest, _)| order(rest, from).is_lt());
+                Box::new(array.range_mut(start..).map(|(rest, cell)| (&*rest, cell)))
+            }
+            Kept::Tree(tree) => Box::new(tree.range_mut(SmallVec::from_slice(from)..)),
+        }
+    }
+
     /// Takes the first `most` entries out.
     pub(super) fn take_first(&mut self, most: usize) -> Vec<(Rest, Cell)> {
         let taken: Vec<_> = match &mut self.kept {
@@ -185,7 +221,7 @@ mod tests {
     }
 
     fn cell(number: u64) -> Cell {
-        Cell::written(1, &number.to_le_bytes(), EventTime(0))
+        Cell::written(1, &number.to_le_bytes(), EventTime(0), 0)
     }
 
     #[test]

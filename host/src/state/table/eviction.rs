@@ -5,6 +5,7 @@ use crate::{
     state::{
         arena::{DIRTY, EntryRef, SPILLED},
         behind::Behind,
+        changes::KNOWN,
         delivery::{StoredValue, split_access},
         expiry::is_expired,
     },
@@ -42,6 +43,7 @@ impl KeyTable {
         }
         if vacancy == Vacancy::Taken {
             self.arena.set_flags(now_at, SPILLED);
+            self.arena.set_marks(now_at, KNOWN);
         }
         if now_at != entry {
             self.relocate(entry, now_at);
@@ -125,6 +127,7 @@ impl KeyTable {
             *slot_of_entry = Slot::FREE;
             self.released.push(slot as u32);
         }
+        self.leave(entry, behind);
         self.push_behind(entry, behind);
         // Another may be in this bucket then.
         self.take_out(self.hand);
@@ -165,7 +168,11 @@ impl KeyTable {
             let mut dropped = false;
             for (column, ttl_ms) in ttl_ms.iter().enumerate() {
                 let (Some(ttl_ms), (version, value)) = (ttl_ms, self.arena.value(entry, column)) else { continue };
-                if version != 0 && split_access(value).0.is_some_and(|at| is_expired(at, now, *ttl_ms)) {
+                let ended = version != 0 && split_access(value).0.is_some_and(|at| is_expired(at, now, *ttl_ms));
+                if ended {
+                    if self.arena.is_pending(entry) {
+                        self.copy_entry(entry, behind);
+                    }
                     // Nothing moves, because nothing grows.
                     self.arena.put_value(entry, column, 0, &[]);
                     dropped = true;

@@ -93,7 +93,7 @@ proptest! {
                         prop_assert_eq!(&known.1, &expected);
                         serial = serial.wrapping_add(1);
                         let value = len.map(|len| vec![serial; usize::from(len)]);
-                        table.set_value(*slot, state, value.as_ref().map_or(0, |_| states()[state as usize].version), value.as_deref().unwrap_or_default()).unwrap();
+                        table.set_value(*slot, state, value.as_ref().map_or(0, |_| states()[state as usize].version), value.as_deref().unwrap_or_default(), &mut Behind::nothing()).unwrap();
                         known.1[state as usize] = value.clone();
                         model.entry(key).or_default()[state as usize] = value;
                     }
@@ -168,7 +168,7 @@ fn an_entry_costs_at_most_forty_bytes_beyond_key_and_value() {
         let keys = Keys::hashed((first..first + 1000).map(u64::to_le_bytes).collect());
         table.resolve(&keys, &mut Behind::nothing(), &mut delivery);
         for slot in &delivery.slots {
-            table.set_value(*slot, 0, 1, &[7; 16]).expect("the slot was just given");
+            table.set_value(*slot, 0, 1, &[7; 16], &mut Behind::nothing()).expect("the slot was just given");
         }
     }
     let overhead = table.bytes() as f64 / 800_000.0 - 24.0;
@@ -185,7 +185,7 @@ fn slots_after(table: &mut KeyTable, records: u64, keys: u64) -> usize {
             &mut delivery,
         );
         for slot in &delivery.slots {
-            table.set_value(*slot, 0, 1, &[7]).unwrap();
+            table.set_value(*slot, 0, 1, &[7], &mut Behind::nothing()).unwrap();
         }
     }
     table.slots_max()
@@ -208,7 +208,7 @@ fn what_is_in_use_is_not_evicted() {
         background: std::sync::Arc::new(crate::background::Inline::at_once()),
         cache_bytes: 1,
     };
-    let mut behind = Behind::new(Some(setup), 128);
+    let mut behind = Behind::new(Some(setup), 128, None);
     let state = StoredValue { number: 0, version: 1, prefetch: true, on_end: false, expires: false };
     let mut table = KeyTable::new(vec![state], 1024, 64);
     let mut delivery = Delivery::default();
@@ -221,7 +221,7 @@ fn what_is_in_use_is_not_evicted() {
         table.resolve(&keys, &mut behind, &mut delivery);
         loaded += behind.counters().disk_reads - before;
         for slot in delivery.slots.clone() {
-            table.set_value(slot, 0, 1, &batch.to_le_bytes()).expect("the slot was given");
+            table.set_value(slot, 0, 1, &batch.to_le_bytes(), &mut behind).expect("the slot was given");
         }
         // What the batch brought goes again, from 16,000 entries on.
         if batch >= 500 {

@@ -52,6 +52,7 @@ fn exchange() -> Box<Exchange> {
         batch_records: 4,
         max_parallelism: 1,
         spill: None,
+        snapshots: None,
     });
     let mut exchange = Exchange::new(state, Vec::new(), LIMITS, CounterSet::default(), Box::new(|_, _, _| {}));
     exchange.keep_operator_state(&descriptor());

@@ -1,0 +1,117 @@
+//! Snapshots of the keyed state, and the way back.
+//!
+//! A snapshot begins at a barrier, between two calls of the guest, in a few microseconds; then it is copied in small steps between calls (see the module `changes`).
+
+use super::{Form, KeyedState, ttl_of};
+use crate::{
+    background::Work,
+    state::{
+        spill::{Access, SpillError},
+        stored::{StoredBytes, StoredError, StoredKey, namespace_prefix},
+    },
+};
+
+/// An entry that a snapshot has and this task can't take back.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The bytes are no entry.
+    #[error(transparent)]
+    Stored(#[from] StoredError),
+    /// There is no keyed state of that number, or it is kept in another way.
+    #[error("an entry belongs to state {0}, which is none of this operator's keyed states")]
+    State(u16),
+    /// What lies behind the memory failed.
+    #[error(transparent)]
+    Spill(#[from] SpillError),
+}
+
+impl KeyedState {
+    /// A barrier: what the state is now is to be handed over, as far as it was not before. A snapshot that is still being copied is copied to its end first.
+    pub fn begin_snapshot(&mut self) {
+        while self.is_copying() {
+            self.behind.changes.wait();
+            self.copy_step();
+        }
+        self.behind.changes.end_epoch();
+        self.table.begin_copying(&self.behind);
+        self.cells.begin_copying();
+        self.copying = true;
+    }
+
+    /// Whether a snapshot is still being copied. When it is not any more, all its pieces were handed over.
+    pub fn is_copying(&self) -> bool {
+        self.copying
+    }
+
+    /// Goes on copying a little, if there is something to copy.
+    #[inline]
+    pub fn copy_some(&mut self) {
+        if self.copying && !self.behind.changes.must_wait() {
+            self.copy_step();
+        }
+    }
+
+    #[inline(never)]
+    fn copy_step(&mut self) {
+        let states = &self.states;
+        let expires = |state| ttl_of(states, state).is_some();
+        if self.table.copy_some(&mut self.behind) || self.cells.copy_some(expires, &mut self.behind) {
+            return;
+        }
+        self.copying = false;
+        self.behind.changes.end_copying();
+        self.table.end_copying(&self.behind);
+    }
+
+    /// Runs work behind all pieces that were handed over so far, in the place where they are written.
+    ///
+    /// # Errors
+    /// When no thread can be had.
+    pub fn after_pieces(&self, work: Work) -> std::io::Result<()> {
+        self.behind.changes.after_pieces(work)
+    }
+
+    /// The index that the next list element gets. A snapshot has to remember it: no later element may come before it.
+    pub fn next_element(&self) -> u64 {
+        self.cells.next_element()
+    }
+
+    /// Elements of lists get this index or higher ones.
+    pub fn raise_next_element(&mut self, index: u64) {
+        self.cells.raise_next_element(index);
+    }
+
+    /// Takes back an entry of a snapshot. To be called before the first call of the guest, with each stored key once, in ascending order.
+    ///
+    /// # Errors
+    /// [`RestoreError`].
+    pub fn restore(&mut self, stored_key: &[u8], stored_value: &[u8]) -> Result<(), RestoreError> {
+        let StoredKey { key_group, state, key, namespace, entry } = StoredKey::decode(stored_key)?;
+        let stored = StoredBytes::decode(stored_value)?;
+        let form = self.spec(u32::from(state)).ok_or(RestoreError::State(state))?.form;
+        if form == Form::Point && !entry.is_empty() {
+            return Err(RestoreError::State(state));
+        }
+        // Half of the memory stays free for what comes. Of what is in memory in part, the rest has to be there too.
+        let bytes = self.table.bytes() + self.table.growth() + self.cells.bytes();
+        let is_full = self.behind.takes_entries() && bytes > self.budget / 2;
+        match self.columns[usize::from(state)].filter(|_| namespace.is_empty()) {
+            Some(_) if is_full && !self.table.has(key) => {
+                self.behind.push(stored_key, Some(stored_value), Access::Point)
+            }
+            Some(column) => self.table.restore(key, column, &stored),
+            None => {
+                namespace_prefix(key_group, state, key, namespace, &mut self.prefix)?;
+                if is_full && !self.cells.has(&self.prefix) {
+                    self.behind.push(stored_key, Some(stored_value), Access::Ordered);
+                } else {
+                    self.cells.restore(&self.prefix, entry, &stored, &self.behind);
+                }
+            }
+        }
+        Ok(self.behind.check()?)
+    }
+}
+
+#[cfg(test)]
+mod tests;
