@@ -15,7 +15,8 @@ use crate::{
     dataflow::{Partitioning, Router},
     metrics::OperatorCounters,
     operator::{
-        CallTime, ExchangeLimits, Execution, ExecutionSetup, FaultPolicy, InstanceLimits, LogLevel, Plugin, TaskInfo,
+        CallTime, ExchangeLimits, Execution, ExecutionSetup, FaultPolicy, InstanceLimits, LogLevel, Plugin, Restored,
+        TaskInfo,
     },
     runtime::{Clock, Control, Edge, Input, Node, NodeKind, Outlet, Target, Task, TaskHead, channel, parker},
     spec::{OnError, StateBackend},
@@ -289,6 +290,7 @@ impl Assembler<'_> {
             log,
             spill: self.spill(&planned.id, task),
             snapshots: None,
+            restored: Restored::default(),
         });
         let mut execution = execution.map_err(JobError::Fault)?;
         let has_state = !self.job.plugins[index].plugin.descriptor().states.is_empty();

@@ -159,11 +159,7 @@ impl Descriptor {
             let names: Vec<_> = self.outputs[1..].iter().map(|output| output.name.as_str()).collect();
             unsupported(format!("side outputs ({})", names.join(", ")));
         }
-        for (asked, hook) in [
-            (self.hooks.on_watermark, "on-watermark"),
-            (self.hooks.on_timers, "on-timers"),
-            (self.hooks.snapshot, "snapshot"),
-        ] {
+        for (asked, hook) in [(self.hooks.on_watermark, "on-watermark"), (self.hooks.on_timers, "on-timers")] {
             if asked {
                 unsupported(format!("the hook {hook}"));
             }

@@ -9,21 +9,27 @@ mod culprit;
 mod input;
 mod isolation;
 mod keeper;
+mod snapshot;
 
-pub use self::keeper::StateKeeper;
 use self::{
     input::{Arrival, TaskInput},
     isolation::FaultRate,
+    snapshot::{Copying, restore_operator_state},
+};
+pub use self::{
+    keeper::StateKeeper,
+    snapshot::{KeepSnapshots, RestoreKeyed, Restored, TakenSnapshot},
 };
 use super::{
     CallTime, Descriptor, Exchange, ExchangeLimits, Failure, Instance, InstanceLimits, Keying, LogLevel, OutputRule,
     Phase, Plugin, StateDescriptor, StateKind, TaskInfo, dead_letter::describe_record,
 };
 use crate::{
+    background::Background,
     metrics::OperatorCounters,
     state::{
         Delivery, Form, KeyedState, SLOTS_DEFAULT, SnapshotSetup, SpillCounters, SpillError, SpillSetup, StateSetup,
-        StateSpec,
+        StateSpec, WritePieces,
     },
     stream::{Batch, BytesColumn, Fault, FaultKind, Keys, schema::Schema},
 };
@@ -70,8 +76,10 @@ pub struct ExecutionSetup {
     pub log: Box<dyn FnMut(LogLevel, &str, &str) + Send>,
     /// Where keyed state is evicted to; none: all of it stays in memory.
     pub spill: Option<SpillSetup>,
-    /// Where snapshots of keyed state go; none: there are none.
-    pub snapshots: Option<SnapshotSetup>,
+    /// Who keeps snapshots of its state, and where they are written; none: there are none.
+    pub snapshots: Option<(Arc<dyn KeepSnapshots>, Arc<dyn Background>)>,
+    /// What it begins with.
+    pub restored: Restored,
 }
 
 /// One task of an operator.
@@ -97,6 +105,13 @@ pub struct Execution {
     visits_left: bool,
     /// Who gets the state when the task has come to its end.
     keeper: Option<Box<dyn StateKeeper>>,
+    /// Who keeps its snapshots.
+    snapshots: Option<Arc<dyn KeepSnapshots>>,
+    /// The snapshot that is being copied.
+    copying: Option<Copying>,
+    restored: Restored,
+    /// The last call was made.
+    closed: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -127,6 +142,7 @@ impl Execution {
             log,
             spill,
             snapshots,
+            restored,
         } = setup;
         let descriptor = plugin.descriptor();
         let visits_left = descriptor.visits_at_end();
@@ -136,7 +152,10 @@ impl Execution {
             batch_records: info.batch.records,
             max_parallelism: info.max_parallelism,
             spill,
-            snapshots,
+            snapshots: snapshots.as_ref().map(|(keeper, background)| SnapshotSetup {
+                background: Arc::clone(background),
+                writer: Arc::clone(keeper) as Arc<dyn WritePieces>,
+            }),
         });
         let rules = descriptor.outputs.iter().map(|output| OutputRule {
             sets_key: matches!(output.keying, Keying::Set(_)),
@@ -147,6 +166,10 @@ impl Execution {
         exchange.keep_operator_state(descriptor);
         let inputs = descriptor.inputs.iter().zip(key_schemas.into_iter().chain(std::iter::repeat(None)));
         let inputs = inputs.map(|(input, arriving)| TaskInput::new(input, arriving)).collect();
+        restore_operator_state(&mut exchange, &restored.operator_state).map_err(|why| {
+            let text = format!("operator {}, task {}: {why} (restoring its state)", info.operator, info.task);
+            Fault::new(FaultKind::External, text)
+        })?;
         let instance = open(&*plugin, limits, &info, &config, time, &mut exchange)?;
         Ok(Self {
             records_max: info.batch.records,
@@ -165,6 +188,10 @@ impl Execution {
             memory_relieved_at: 0,
             visits_left,
             keeper: None,
+            snapshots: snapshots.map(|(keeper, _)| keeper),
+            copying: None,
+            restored,
+            closed: false,
         })
     }
 
@@ -199,6 +226,9 @@ impl Execution {
         self.visits_left = walked.map_err(|error| {
             self.located(Fault::new(FaultKind::External, error.to_string()), "at the end of the input")
         })?;
+        if !self.restored.visited.is_empty() {
+            keys = self.not_visited(&keys);
+        }
         if !keys.hashes.is_empty() {
             let batch = Batch {
                 values: BytesColumn::empty_strings(keys.hashes.len()),
@@ -210,12 +240,21 @@ impl Execution {
         Ok(self.visits_left)
     }
 
+    fn not_visited(&self, keys: &Keys) -> Keys {
+        let mut left = Keys::default();
+        for (key, hash) in keys.column.iter().zip(&keys.hashes).filter(|(_, hash)| !self.was_visited(**hash)) {
+            left.push(key, *hash);
+        }
+        left
+    }
+
     /// The last call.
     ///
     /// # Errors
     /// A fault that fails the job.
     pub fn close(&mut self, time: CallTime) -> Result<(), Fault> {
         self.exchange.begin(Phase::Closed, false);
+        self.closed = true;
         self.instance.close(time, &mut self.exchange).map_err(|fault| self.located(fault, "in close"))
     }
 
@@ -349,7 +388,8 @@ impl Execution {
             }
         }
         self.relieve_memory();
-        self.exchange.state.tidy().map_err(|error| self.spill_failed(&error))
+        self.exchange.state.tidy().map_err(|error| self.spill_failed(&error))?;
+        self.finish_copied_now()
     }
 
     fn spill_failed(&self, error: &SpillError) -> Fault {

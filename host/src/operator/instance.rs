@@ -90,6 +90,12 @@ pub trait Instance: Send {
         exchange: &mut Box<Exchange>,
     ) -> Result<Vec<Failure>, Fault>;
 
+    /// Writes out operator state at a barrier. Called only where the descriptor asks for it.
+    ///
+    /// # Errors
+    /// A guest fault; the job fails.
+    fn snapshot(&mut self, time: CallTime, exchange: &mut Box<Exchange>) -> Result<(), Fault>;
+
     /// The last call.
     ///
     /// # Errors

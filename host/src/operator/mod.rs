@@ -18,6 +18,8 @@ mod state_tests;
 pub use dead_letter::DeadLetter;
 pub use descriptor::{Descriptor, Hooks, InputDescriptor, Keying, OutputDescriptor, StateDescriptor, StateKind};
 pub use exchange::{BroadcastPage, CellColumns, Exchange, ExchangeLimits, LogLevel, OutputRule, Phase, Strings};
-pub use execution::{Execution, ExecutionSetup, FaultPolicy, StateKeeper};
+pub use execution::{
+    Execution, ExecutionSetup, FaultPolicy, KeepSnapshots, RestoreKeyed, Restored, StateKeeper, TakenSnapshot,
+};
 pub use instance::{CallTime, Failure, Instance, InstanceLimits, Plugin, TaskInfo};
 pub use stage_error::{StageError, shortened};

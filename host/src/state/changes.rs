@@ -134,14 +134,15 @@ impl Changes {
         self.pending
     }
 
-    /// A barrier: the epoch ends. Everything that was pending was copied before.
-    pub(super) fn end_epoch(&mut self) {
+    /// A barrier: the epoch ends. Everything that was pending was copied before. Returns that epoch.
+    pub(super) fn end_epoch(&mut self) -> u64 {
         debug_assert_eq!(self.pending, 0, "one snapshot at a time");
         self.seal_carried();
         self.pending = self.current;
         self.current = MARKS[0] + MARKS[1] - self.current;
         self.epoch += 1;
         (self.carried_pieces, self.copied_pieces) = (0, 0);
+        self.epoch - 1
     }
 
     /// Everything pending was copied.

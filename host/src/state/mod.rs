@@ -22,7 +22,9 @@ pub use cells::Page;
 pub use changes::{Change, Piece, PieceClass, PieceOrder, SnapshotSetup, WritePieces};
 pub use delivery::{Delivery, StoredColumn, StoredValue};
 pub use expiry::Expiry;
-pub use keyed::{ExportError, Form, KeyedState, PlaceOf, StateError, StateSetup, StateSpec, TakeEntry, Ttl, WalkError};
+pub use keyed::{
+    ExportError, Form, KeyedState, PlaceOf, RestoreError, StateError, StateSetup, StateSpec, TakeEntry, Ttl, WalkError,
+};
 pub use operator_state::{OperatorStateKind, OperatorStates, redistribute};
 pub use spill::{Access, Found, Spill, SpillCounters, SpillError, SpillOptions, SpillProblem, SpillRange};
 pub use stored::{

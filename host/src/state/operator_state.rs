@@ -122,6 +122,18 @@ impl OperatorStates {
         Ok(())
     }
 
+    /// Takes back an entry as [`Self::export`] gave it: elements of a list in their order. Returns whether there is such a state.
+    pub fn restore(&mut self, state: u16, entry: &[u8], stored: &StoredBytes<'_>) -> bool {
+        match self.states.get_mut(usize::from(state)) {
+            Some(Some(Content::List(_, elements))) => elements.push_with_version(stored.version, stored.value),
+            Some(Some(Content::Broadcast(map))) => {
+                map.insert(entry.into(), (stored.version, stored.value.into()));
+            }
+            _ => return false,
+        }
+        true
+    }
+
     /// Bytes of all elements, keys and values.
     pub fn bytes(&self) -> usize {
         let bytes = |content: &Content| match content {

@@ -55,6 +55,7 @@ struct Functions {
     /// Called with columns that live only as long as the call; see `call_batch`.
     process: Func,
     on_end: Func,
+    snapshot: TypedFunc<(), (Result<(), wit::Error>,)>,
     close: TypedFunc<(), (Result<(), wit::Error>,)>,
 }
 
@@ -139,6 +140,7 @@ impl Functions {
             open: instance.get_typed_func(&mut *store, exports.open)?,
             process: *process.func(),
             on_end: *on_end.func(),
+            snapshot: instance.get_typed_func(&mut *store, exports.snapshot)?,
             close: instance.get_typed_func(&mut *store, exports.close)?,
         })
     }
@@ -193,6 +195,12 @@ impl Instance for WasmInstanceOfTask {
             time,
             (wit::Keys::from(delivery), &delivery.slots[..]),
         )
+    }
+
+    fn snapshot(&mut self, time: CallTime, exchange: &mut Box<Exchange>) -> Result<(), Fault> {
+        let snapshot = self.functions.snapshot;
+        let (result,) = call(&mut self.store, exchange, time.now.0, |store| snapshot.call(store, ()))?;
+        result.map_err(guest_error)
     }
 
     fn close(&mut self, time: CallTime, exchange: &mut Box<Exchange>) -> Result<(), Fault> {

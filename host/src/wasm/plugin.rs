@@ -60,6 +60,7 @@ pub(super) struct Exports {
     pub(super) open: ComponentExportIndex,
     pub(super) process: ComponentExportIndex,
     pub(super) on_end: ComponentExportIndex,
+    pub(super) snapshot: ComponentExportIndex,
     pub(super) close: ComponentExportIndex,
 }
 
@@ -222,6 +223,7 @@ fn find_exports(component: &Component) -> Result<Exports, LoadError> {
         open: find("open")?,
         process: find("process")?,
         on_end: find("on-end")?,
+        snapshot: find("snapshot")?,
         close: find("close")?,
     })
 }

@@ -11,7 +11,7 @@ use crate::{
         Descriptor, StateKind,
         stage_error::{StageError, check_sizes, no_state},
     },
-    state::{OperatorStateKind, OperatorStates, StoredColumn, TakeEntry},
+    state::{OperatorStateKind, OperatorStates, StoredBytes, StoredColumn, TakeEntry},
     stream::BytesColumn,
 };
 
@@ -123,6 +123,16 @@ impl Exchange {
     /// Gives the task the operator state that a descriptor names, all of it empty.
     pub(in crate::operator) fn keep_operator_state(&mut self, descriptor: &Descriptor) {
         self.operator_state = Some(OperatorStage::new(descriptor));
+    }
+
+    /// Takes back an entry of operator state. Returns whether there is such a state.
+    pub(in crate::operator) fn restore_operator_state(
+        &mut self,
+        state: u16,
+        entry: &[u8],
+        stored: &StoredBytes<'_>,
+    ) -> bool {
+        self.operator_state.as_mut().is_some_and(|stage| stage.states.restore(state, entry, stored))
     }
 
     /// Makes true what the call has written to operator state.

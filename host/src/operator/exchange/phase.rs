@@ -15,6 +15,8 @@ pub enum Phase {
     Broadcast(usize),
     /// So many keys at the end of the input.
     End(usize),
+    /// A barrier: the instance writes out operator state that it had kept to itself.
+    Snapshot,
 }
 
 impl Phase {
@@ -25,6 +27,7 @@ impl Phase {
             Self::Records(records) | Self::Unkeyed(records) | Self::Broadcast(records) | Self::End(records) => {
                 Some(records)
             }
+            Self::Snapshot => Some(0),
         }
     }
 
@@ -34,6 +37,6 @@ impl Phase {
     }
 
     pub(super) fn is_without_keys(self) -> bool {
-        matches!(self, Self::Unkeyed(_) | Self::Broadcast(_))
+        matches!(self, Self::Unkeyed(_) | Self::Broadcast(_) | Self::Snapshot)
     }
 }

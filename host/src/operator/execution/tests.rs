@@ -225,6 +225,10 @@ impl Instance for CountingInstance {
         Ok(Vec::new())
     }
 
+    fn snapshot(&mut self, _: CallTime, _: &mut Box<Exchange>) -> Result<(), Fault> {
+        Ok(())
+    }
+
     fn close(&mut self, _: CallTime, _: &mut Box<Exchange>) -> Result<(), Fault> {
         Ok(())
     }
@@ -290,6 +294,7 @@ fn execution(plugin: Counting, policy: FaultPolicy, records: usize, faults_per_m
         time: TIME,
         spill: None,
         snapshots: None,
+        restored: Restored::default(),
         log: Box::new(|_, _, _| {}),
     };
     Execution::new(setup).expect("it opens")

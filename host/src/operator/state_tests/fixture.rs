@@ -196,6 +196,7 @@ impl Task {
             spill,
 
             snapshots: None,
+            restored: crate::operator::Restored::default(),
             log: Box::new(|_, _, _| {}),
         };
         Self { work, execution: Execution::new(setup).expect("it opens"), backend, memory, now: 1_000, _folder: folder }

@@ -26,16 +26,18 @@ pub enum RestoreError {
 }
 
 impl KeyedState {
-    /// A barrier: what the state is now is to be handed over, as far as it was not before. A snapshot that is still being copied is copied to its end first.
-    pub fn begin_snapshot(&mut self) {
+    /// A barrier: what the state is now is to be handed over, as far as it was not before. A snapshot that is still being copied is copied to its end first. Returns the epoch that has ended:
+    /// the pieces up to that one make the snapshot.
+    pub fn begin_snapshot(&mut self) -> u64 {
         while self.is_copying() {
             self.behind.changes.wait();
             self.copy_step();
         }
-        self.behind.changes.end_epoch();
+        let epoch = self.behind.changes.end_epoch();
         self.table.begin_copying(&self.behind);
         self.cells.begin_copying();
         self.copying = true;
+        epoch
     }
 
     /// Whether a snapshot is still being copied. When it is not any more, all its pieces were handed over.
