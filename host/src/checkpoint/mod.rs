@@ -11,6 +11,8 @@ mod names;
 mod resolver;
 mod restart;
 mod retention;
+mod segment;
+mod storage;
 
 pub use aligner::{Aligner, Alignment, Mode};
 pub use coordinator::{Action, Coordinator, CoordinatorSettings, Event};
@@ -18,3 +20,12 @@ pub use names::{Name, Names};
 pub use resolver::{CheckpointFolder, Condition, Resolution, Wanted, resolve};
 pub use restart::{Decision, FaultFacts, RestartPolicy, RestartStrategy};
 pub use retention::{CheckpointFacts, References, RetentionFacts, deletions};
+
+pub use segment::{
+    Entry, InMemory, KEY_BYTES_MAX, Label, LabelCount, ReadAt, RefusedEntry, SEGMENT_BYTES_MAX, SegmentCursor,
+    SegmentError, SegmentFacts, SegmentProblem, SegmentReader, SegmentWriter, VALUE_BYTES_MAX,
+};
+pub use storage::{
+    Below, Bucket, Faults, Faulty, Listed, MemoryStorage, ObjectStorage, Storage, StorageError, StorageErrorKind,
+    StorageLocation, StorageMode, Stored, put_same,
+};
