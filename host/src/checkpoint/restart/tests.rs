@@ -87,6 +87,7 @@ fn exponential_delay_grows_to_its_bound_and_begins_anew() {
     let many: Vec<u64> = (0..20).map(|at| at * 100).collect();
     assert_eq!(waits(strategy, &many).last(), Some(&Some(60_000)));
     // The hour counts from when the job began again.
+    assert_eq!(waits(strategy, &[0, 3_601]), [Some(1_000), Some(1_000)]);
     assert_eq!(waits(strategy, &[0, 3_600, 7_202]), [Some(1_000), Some(1_500), Some(1_000)]);
 }
 
