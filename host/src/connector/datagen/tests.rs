@@ -95,9 +95,9 @@ fn batches_are_full_until_the_end() {
 
 #[test]
 fn settings_that_make_no_sense_are_refused() {
-    let refused = |keys, rate| Datagen::sequence(None, keys, rate).prepare().unwrap_err().to_string();
+    let refused = |keys, rate| Datagen::sequence(None, keys, rate).prepare(None).unwrap_err().to_string();
     assert_eq!(refused(0, None), "datagen: \"keys\" must be at least 1");
-    let refused_by = |generator| Datagen::new(generator, None, None).prepare().unwrap_err().to_string();
+    let refused_by = |generator| Datagen::new(generator, None, None).prepare(None).unwrap_err().to_string();
     let sensors = SensorSettings { sensors: 0, interval: Duration::from_secs(1), seed: 0 };
     assert_eq!(refused_by(Generator::Sensors(sensors)), "datagen: \"sensors\" must be at least 1");
     let nexmark = NexmarkSettings { seed: 0, events: NexmarkEvents::All, event_rate: 0, key: None };
