@@ -1,5 +1,7 @@
 //! Every line of every file is read once, whatever the splits and the parallelism.
 
+mod restore;
+
 use std::{collections::BTreeSet, fs};
 
 use proptest::prelude::*;
