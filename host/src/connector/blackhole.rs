@@ -1,7 +1,9 @@
 //! Results that nobody wants: for measuring.
 
-use super::{ConnectorError, Sink, SinkWriter, TaskContext};
-use crate::stream::{Batch, MAX_PARALLELISM_LIMIT, schema::Schema};
+use super::{
+    Commits, ConnectorError, Prepared, Sink, SinkWriter, TaskContext, Transaction, transaction::refuse_transactions,
+};
+use crate::stream::{Batch, CheckpointId, MAX_PARALLELISM_LIMIT, schema::Schema};
 
 /// Takes everything and keeps nothing.
 #[derive(Default)]
@@ -23,8 +25,16 @@ impl Sink for Blackhole {
         false
     }
 
-    fn prepare(&self) -> Result<(), ConnectorError> {
-        Ok(())
+    fn takes_back(&self) -> bool {
+        true
+    }
+
+    fn prepare(&self, commits: Commits<'_>) -> Result<(), ConnectorError> {
+        refuse_transactions("blackhole", commits.pending())
+    }
+
+    fn commit(&self, transactions: &[Transaction]) -> Result<(), ConnectorError> {
+        refuse_transactions("blackhole", transactions)
     }
 
     fn writer(&self, _: TaskContext, _: &Schema) -> Result<Box<dyn SinkWriter>, ConnectorError> {
@@ -41,6 +51,10 @@ impl SinkWriter for Nothing {
 
     fn flush(&mut self) -> Result<(), ConnectorError> {
         Ok(())
+    }
+
+    fn prepare_commit(&mut self, _: CheckpointId) -> Result<Prepared, ConnectorError> {
+        Ok(Prepared::default())
     }
 
     fn finish(self: Box<Self>) -> Result<(), ConnectorError> {

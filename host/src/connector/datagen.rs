@@ -3,8 +3,9 @@
 //! A generator makes any record from its number alone, without those before it: so what is made depends on the settings and not on how many tasks make it. The
 //! number of records is exact.
 //!
-//! Records lie in 64 splits whatever the parallelism: blocks of 1,024 are dealt out to the splits in turn, and splits to the tasks. A task goes through its
-//! splits block by block, so one task makes the records in order. Frozen with the positions that checkpoints record.
+//! Records lie in 64 splits whatever the parallelism: blocks of 1,024 are dealt out to the splits in turn, and splits to the tasks. A task takes the block of its
+//! splits that comes first, so one task makes the records in order. A position holds how many records of each split were made; no split is ever done, so a job that
+//! is restored with a higher `count` goes on. Frozen with the positions that checkpoints record.
 //!
 //! | generator | key | value | event time |
 //! |---|---|---|---|
@@ -14,6 +15,7 @@
 //!
 //! Event times begin at [`START_MS`], whatever the clock says.
 
+mod blocks;
 mod nexmark;
 mod reciprocal;
 mod sensors;
@@ -21,10 +23,15 @@ mod sequence;
 #[cfg(test)]
 mod tests;
 
-use std::{ops::Range, time::Duration};
+use std::{
+    ops::Range,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
-use super::{ConnectorError, Read, Source, SourceReader, TaskContext};
+use super::{ConnectorError, Read, Source, SourcePosition, SourceReader, SplitsRead, TaskContext};
 use crate::stream::{Batch, BatchLimits, schema::Schema};
+use blocks::Blocks;
 
 pub use nexmark::{NexmarkEvents, NexmarkField, NexmarkSettings};
 pub use sensors::SensorSettings;
@@ -63,6 +70,8 @@ pub struct Datagen {
     generator: Generator,
     count: u64,
     rate: Option<f64>,
+    /// What was made before.
+    restored: Mutex<SplitsRead>,
 }
 
 /// Makes records from their numbers.
@@ -77,7 +86,7 @@ trait Make: Send + 'static {
 impl Datagen {
     /// The records 0 to `count` (or without end) of a generator, at most `rate` of them in a second.
     pub fn new(generator: Generator, count: Option<u64>, rate: Option<f64>) -> Self {
-        Self { generator, count: count.unwrap_or(u64::MAX), rate }
+        Self { generator, count: count.unwrap_or(u64::MAX), rate, restored: Mutex::default() }
     }
 
     /// Numbers with `keys` distinct keys.
@@ -85,12 +94,38 @@ impl Datagen {
         Self::new(Generator::Sequence { keys }, count, rate)
     }
 
+    /// Whether the settings make sense.
+    fn check(&self) -> Result<(), ConnectorError> {
+        let refused = |why: String| Err(ConnectorError::Refused(format!("datagen: {why}")));
+        match self.rate {
+            Some(rate) if !(rate.is_finite() && rate > 0.0) => {
+                return refused(format!("\"rate\" must be a number of records per second above 0, not {rate}"));
+            }
+            _ => {}
+        }
+        match &self.generator {
+            Generator::Sequence { keys: 0 } => refused("\"keys\" must be at least 1".into()),
+            Generator::Nexmark(settings) if settings.event_rate == 0 => {
+                refused("\"event-rate\" must be at least 1".into())
+            }
+            Generator::Nexmark(NexmarkSettings { events, key: Some(field), .. }) if !events.have(*field) => {
+                refused(format!("not every event has the field \"{}\"", field.name))
+            }
+            Generator::Sensors(settings) if settings.sensors == 0 => refused("\"sensors\" must be at least 1".into()),
+            Generator::Sequence { .. } | Generator::Nexmark(_) | Generator::Sensors(_) => Ok(()),
+        }
+    }
+
+    fn restored(&self) -> SplitsRead {
+        self.restored.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn reader_of(&self, make: impl Make, context: &TaskContext) -> Box<dyn SourceReader> {
         let (task, parallelism) = (u64::from(context.task), u64::from(context.parallelism));
         let own_splits = (task..SPLITS).step_by(parallelism as usize).count() as f64;
         let own_share = |rate| Pace::new(rate * own_splits / SPLITS as f64);
         Box::new(DatagenReader {
-            blocks: Blocks::new(task, parallelism, self.count),
+            blocks: Blocks::new(task, parallelism, self.count, &self.restored()),
             make,
             pace: self.rate.map(own_share),
         })
@@ -117,29 +152,25 @@ impl Source for Datagen {
         SPLITS as u32
     }
 
-    fn prepare(&self) -> Result<(), ConnectorError> {
-        let refused = |why: String| Err(ConnectorError::Refused(format!("datagen: {why}")));
-        match self.rate {
-            Some(rate) if !(rate.is_finite() && rate > 0.0) => {
-                return refused(format!("\"rate\" must be a number of records per second above 0, not {rate}"));
-            }
-            _ => {}
-        }
-        match &self.generator {
-            Generator::Sequence { keys: 0 } => refused("\"keys\" must be at least 1".into()),
-            Generator::Nexmark(settings) if settings.event_rate == 0 => {
-                refused("\"event-rate\" must be at least 1".into())
-            }
-            Generator::Nexmark(NexmarkSettings { events, key: Some(field), .. }) if !events.have(*field) => {
-                refused(format!("not every event has the field \"{}\"", field.name))
-            }
-            Generator::Sensors(settings) if settings.sensors == 0 => refused("\"sensors\" must be at least 1".into()),
-            Generator::Sequence { .. } | Generator::Nexmark(_) | Generator::Sensors(_) => Ok(()),
-        }
+    fn replays(&self) -> bool {
+        true
+    }
+
+    fn prepare(&self, restored: Option<&SourcePosition>) -> Result<(), ConnectorError> {
+        self.check()?;
+        let splits = restored.map_or(Ok(SplitsRead::default()), blocks::checked)?;
+        *self.restored.lock().unwrap_or_else(PoisonError::into_inner) = splits;
+        Ok(())
+    }
+
+    fn position(&self, tasks: SplitsRead) -> SourcePosition {
+        let mut splits = self.restored();
+        splits.merge(tasks);
+        SourcePosition { splits, ..SourcePosition::default() }
     }
 
     fn reader(&self, context: TaskContext) -> Result<Box<dyn SourceReader>, ConnectorError> {
-        self.prepare()?;
+        self.check()?;
         Ok(match &self.generator {
             Generator::Sequence { keys } => self.reader_of(sequence::Sequence::new(*keys), &context),
             Generator::Nexmark(settings) => self.reader_of(nexmark::Nexmark::new(settings), &context),
@@ -161,7 +192,7 @@ impl<M: Make> SourceReader for DatagenReader<M> {
             let room = limits.bytes.saturating_sub(batch.bytes()).div_ceil(M::RECORD_BYTES);
             let room = room.min(limits.records.saturating_sub(batch.len())) as u64;
             let left = self.blocks.left();
-            let (first, len) = (self.blocks.next, room.min(left).min(due));
+            let (first, len) = (self.blocks.next(), room.min(left).min(due));
             match &mut self.pace {
                 _ if left == 0 => return Ok(Read::End),
                 _ if room == 0 => return Ok(Read::More),
@@ -174,50 +205,14 @@ impl<M: Make> SourceReader for DatagenReader<M> {
             self.blocks.take(len);
         }
     }
-}
 
-/// The records of a task, block by block.
-struct Blocks {
-    task: u64,
-    parallelism: u64,
-    count: u64,
-    /// The split of the block at hand.
-    split: u64,
-    /// The record that comes next.
-    next: u64,
-}
-
-impl Blocks {
-    fn new(task: u64, parallelism: u64, count: u64) -> Self {
-        // A task without splits has nothing.
-        let next = if task < SPLITS { task.saturating_mul(BLOCK) } else { u64::MAX };
-        Self { task, parallelism, count, split: task, next }
-    }
-
-    /// How many records in a row come next; 0 only at the end.
-    fn left(&self) -> u64 {
-        (BLOCK - self.next % BLOCK).min(self.count.saturating_sub(self.next))
-    }
-
-    fn take(&mut self, len: u64) {
-        self.next += len;
-        if !self.next.is_multiple_of(BLOCK) || len == 0 {
-            return;
-        }
-        // The block is done: on to the next split of this task, or to the first one's next block.
-        let skipped = if self.split + self.parallelism < SPLITS {
-            self.split += self.parallelism;
-            self.parallelism - 1
-        } else {
-            let skipped = SPLITS - 1 - self.split + self.task;
-            self.split = self.task;
-            skipped
-        };
-        self.next = self.next.saturating_add(skipped * BLOCK);
+    fn position(&mut self) -> SplitsRead {
+        self.blocks.position()
     }
 }
 
-/// Keeps a task at its rate: record n is due n / rate seconds after the first call. A task that was held up makes up for it.
+/// Keeps a task at its rate: record n is due n / rate seconds after the first call. A task that was held up makes up for it. What was made
+/// before a restore does not count.
 struct Pace {
     rate: f64,
     began: Option<Duration>,

@@ -1,27 +1,39 @@
 //! Results as files of a folder.
 //!
-//! Each task writes parts of its own, `part-<task>-<number>.jsonl`, each under a hidden name (`.part-….inprogress`) until it is whole; then it is synced to the
-//! disk and renamed. So who watches the folder sees whole parts only, and a part that is seen survives a power failure. A part that is given up is removed, and
-//! what a killed process left hidden is removed by the next run. A folder belongs to one run: results of an earlier run are never mixed with new ones and
-//! never removed.
+//! Each task writes parts of its own, each under a hidden name until it is whole and final; then it is renamed. So who watches the folder sees whole parts only, and a
+//! part that is seen survives a power failure. A folder belongs to one job: results of an earlier run are never mixed with new ones. A second run in the same
+//! folder finds a lock and is refused, instead of losing the first one's work.
 //!
-//! A hidden file is locked while it is written, so that a second run in the same folder is refused instead of losing the first one's work.
+//! | | without checkpoints | with checkpoints |
+//! |---|---|---|
+//! | visible name | `part-<task>[-<input>]-<number>.jsonl` | `part-<checkpoint>-<task>[-<input>]-<number>.jsonl` |
+//! | hidden name | the same, as `.part-….inprogress` | `.part-<task>[-<input>]-<sequence>.inprogress` |
+//! | visible | when the part is closed | when the checkpoint at whose barrier it was set aside is complete |
+//! | given up | when the writer is dropped | when the job goes back to an earlier checkpoint |
+//! | locked | each part while it is written | the folder, by `.part-lock.inprogress`, from `prepare` until the sink is dropped |
+//!
+//! The number of a checkpoint has at least 8 digits, more than a task's ever has: so the first number of a name says which kind it is. Sequences go on over restarts
+//! in one process, so that nothing that is left of a dropped writer can meet a new one's file.
+//!
+//! Nothing visible is ever removed but results of later checkpoints, when a job goes back to an earlier one and was told to discard them.
 
+mod folder;
 mod part;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
 };
 
-use super::{ConnectorError, Format, Sink, SinkWriter, TaskContext};
-use crate::stream::{Batch, MAX_PARALLELISM_LIMIT, schema::Schema};
-use part::Part;
+use super::{Commits, ConnectorError, Format, Sink, SinkWriter, TaskContext, Transaction};
+use crate::stream::{MAX_PARALLELISM_LIMIT, schema::Schema};
+use folder::RunLock;
+use writer::{Closing, FileWriter};
 
 /// What a part's visible name begins with.
 const PREFIX: &str = "part-";
@@ -35,14 +47,25 @@ pub struct FileSink {
     folder: PathBuf,
     format: Format,
     part_bytes: u64,
+    run: Mutex<Run>,
+    /// The next hidden name's number.
+    sequence: Arc<AtomicU64>,
+}
+
+/// What [`Sink::prepare`] has begun.
+struct Run {
     /// How many writers each task has opened: one for each of the sink's inputs.
-    inputs: Mutex<BTreeMap<u32, u32>>,
+    inputs: BTreeMap<u32, u32>,
+    closing: Closing,
+    /// Held while the job takes checkpoints.
+    lock: Option<RunLock>,
 }
 
 impl FileSink {
     /// Writes into `folder`; a part is closed once it has `part_bytes` or more.
     pub fn new(folder: PathBuf, format: Format, part_bytes: u64) -> Self {
-        Self { folder, format, part_bytes, inputs: Mutex::default() }
+        let run = Run { inputs: BTreeMap::new(), closing: Closing::Publish, lock: None };
+        Self { folder, format, part_bytes, run: Mutex::new(run), sequence: Arc::default() }
     }
 }
 
@@ -55,142 +78,51 @@ impl Sink for FileSink {
         false
     }
 
-    fn prepare(&self) -> Result<(), ConnectorError> {
+    fn takes_back(&self) -> bool {
+        true
+    }
+
+    fn prepare(&self, commits: Commits<'_>) -> Result<(), ConnectorError> {
         let folder = &self.folder;
-        if folder.exists() && !folder.is_dir() {
-            return Err(ConnectorError::Refused(format!(
-                "{}: this is not a folder; a file sink's path is the folder for its parts",
-                folder.display()
-            )));
+        let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
+        folder::create(folder)?;
+        run.closing = match commits {
+            Commits::AtEnd => Closing::Publish,
+            Commits::Fresh | Commits::Restored { .. } => Closing::SetAside(Arc::clone(&self.sequence)),
+        };
+        match (commits, &run.lock) {
+            (Commits::AtEnd, _) => run.lock = None,
+            (Commits::Fresh | Commits::Restored { .. }, None) => run.lock = Some(RunLock::take(folder)?),
+            (Commits::Fresh | Commits::Restored { .. }, Some(_)) => {}
         }
-        fs::create_dir_all(folder).map_err(io_error(folder, "creating the folder"))?;
-        let names = names(folder)?;
-        refuse_results(folder, &names)?;
-        for name in names.iter().filter(|name| is_leftover(name)) {
-            remove_leftover(&folder.join(name))?;
+        folder::commit(folder, commits.pending())?;
+        match commits {
+            Commits::AtEnd | Commits::Fresh => folder::refuse_results(folder)?,
+            Commits::Restored { checkpoint, discard_after, .. } => {
+                folder::go_back(folder, checkpoint, discard_after)?;
+            }
         }
+        folder::remove_leftovers(folder, run.lock.as_ref())?;
+        run.inputs.clear();
         // Better now than when the first result is there.
-        let probe = folder.join(format!("{HIDDEN}{PREFIX}probe{IN_PROGRESS}"));
-        File::create(&probe).map_err(io_error(&probe, "trying to create a file in the folder"))?;
-        fs::remove_file(&probe).map_err(io_error(&probe, "removing it"))
+        folder::probe(folder)
+    }
+
+    fn commit(&self, transactions: &[Transaction]) -> Result<(), ConnectorError> {
+        folder::commit(&self.folder, transactions)
     }
 
     fn writer(&self, context: TaskContext, value: &Schema) -> Result<Box<dyn SinkWriter>, ConnectorError> {
-        let mut inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = inputs.entry(context.task).or_default();
+        let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = run.inputs.entry(context.task).or_default();
         let (input, task) = (*count, context.task);
         *count += 1;
         let name = match input {
-            0 => format!("{PREFIX}{task:04}"),
-            _ => format!("{PREFIX}{task:04}-{input}"),
+            0 => format!("{task:04}"),
+            _ => format!("{task:04}-{input}"),
         };
-        Ok(Box::new(FileWriter {
-            folder: self.folder.clone(),
-            name,
-            format: self.format,
-            schema: value.clone(),
-            part_bytes: self.part_bytes,
-            parts: 0,
-            part: None,
-        }))
-    }
-}
-
-/// The names in a folder that are ours, sorted.
-fn names(folder: &Path) -> Result<Vec<String>, ConnectorError> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder).map_err(io_error(folder, "listing the folder"))? {
-        let entry = entry.map_err(io_error(folder, "listing the folder"))?;
-        // Ours are UTF-8.
-        names.extend(entry.file_name().into_string());
-    }
-    names.sort_unstable();
-    Ok(names)
-}
-
-fn is_leftover(name: &str) -> bool {
-    name.strip_prefix(HIDDEN).is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(IN_PROGRESS))
-}
-
-fn refuse_results(folder: &Path, names: &[String]) -> Result<(), ConnectorError> {
-    let results: Vec<_> = names.iter().filter(|name| name.starts_with(PREFIX)).collect();
-    let more = match results.len() {
-        0 => return Ok(()),
-        1 => String::new(),
-        count => format!(" and {} more", count - 1),
-    };
-    Err(ConnectorError::Refused(format!(
-        "{folder}: the folder holds results of an earlier run ({first}{more}); remove them (rm {folder}/{PREFIX}*) or choose another folder",
-        folder = folder.display(),
-        first = results[0],
-    )))
-}
-
-fn remove_leftover(path: &Path) -> Result<(), ConnectorError> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        // Its writer was faster.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(io_error(path, "opening what an earlier run left")(error)),
-    };
-    // Where the file system knows no locks, a second run can't be noticed.
-    if let Err(TryLockError::WouldBlock) = file.try_lock() {
-        return Err(ConnectorError::Refused(format!(
-            "{}: another run is writing into this folder; wait for its end or choose another folder",
-            path.display()
-        )));
-    }
-    fs::remove_file(path).map_err(io_error(path, "removing what an earlier run left"))
-}
-
-struct FileWriter {
-    folder: PathBuf,
-    /// The name of all parts up to their number.
-    name: String,
-    format: Format,
-    schema: Schema,
-    part_bytes: u64,
-    /// Parts begun so far.
-    parts: u32,
-    /// The part that is being written. Dropped, it is removed.
-    part: Option<Part>,
-}
-
-impl SinkWriter for FileWriter {
-    fn write(&mut self, batch: &Batch) -> Result<(), ConnectorError> {
-        for value in batch.values.iter() {
-            let part = match &mut self.part {
-                Some(part) => part,
-                None => {
-                    let part = Part::create(&self.folder, &self.next_name())?;
-                    self.parts += 1;
-                    self.part.insert(part)
-                }
-            };
-            part.append(|buffer| self.format.append_line(value, &self.schema, buffer))?;
-            if part.len() >= self.part_bytes {
-                self.close()?;
-            }
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), ConnectorError> {
-        self.part.as_mut().map_or(Ok(()), Part::flush)
-    }
-
-    fn finish(mut self: Box<Self>) -> Result<(), ConnectorError> {
-        self.close()
-    }
-}
-
-impl FileWriter {
-    fn next_name(&self) -> String {
-        format!("{}-{:04}.{}", self.name, self.parts, self.format.extension())
-    }
-
-    fn close(&mut self) -> Result<(), ConnectorError> {
-        self.part.take().map_or(Ok(()), Part::publish)
+        let (folder, closing) = (self.folder.clone(), run.closing.clone());
+        Ok(Box::new(FileWriter::new(folder, name, (self.format, value.clone()), self.part_bytes, closing)))
     }
 }
 

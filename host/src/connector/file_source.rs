@@ -6,8 +6,12 @@
 //!
 //! What is appended to a file after the listing is not read. A file that vanishes or becomes shorter while the job runs is an error: part of the input is
 //! gone.
+//!
+//! A position has the files as they were listed and, of each split that was begun, where the first line lies that was not given out. A job that is restored takes all
+//! that from the position and looks only whether the files that are still needed are there; those that were read to their end may be gone.
 
 mod compression;
+mod splits;
 #[cfg(test)]
 mod tests;
 
@@ -16,15 +20,13 @@ use std::{
     io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use super::{
-    Compression, ConnectorError, LineFormat, Read, Source, SourceReader, TaskContext,
+    Compression, ConnectorError, LineFormat, Read, Source, SourcePosition, SourceReader, SplitOffset, SplitsRead,
+    TaskContext,
     lines::{Lines, READ_BYTES, Start},
     listing::{self, Listed},
     records::Records,
@@ -33,9 +35,10 @@ use crate::{
     metrics::Counter,
     stream::{Batch, BatchLimits, MAX_PARALLELISM_LIMIT, schema::Schema},
 };
-use compression::Uncompressed;
+use compression::{Inflated, Uncompressed};
+use splits::{Split, SplitQueue};
 
-pub(super) use compression::Codec;
+pub use compression::Codec;
 
 /// How long a split is, in bytes. Small enough that tasks finish at about the same time, large enough that opening a file for it costs nothing. Frozen with the
 /// positions that checkpoints record.
@@ -62,6 +65,10 @@ impl FileSource {
         Self { patterns, compression, format, split_bytes: SPLIT_BYTES, queue: Mutex::default() }
     }
 
+    fn queue(&self) -> Option<Arc<SplitQueue>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     #[cfg(test)]
     fn with_splits(self, split_bytes: u64) -> Self {
         Self { split_bytes, ..self }
@@ -81,18 +88,31 @@ impl Source for FileSource {
         MAX_PARALLELISM_LIMIT
     }
 
-    fn prepare(&self) -> Result<(), ConnectorError> {
-        let queue = SplitQueue::new(listing::list(&self.patterns, self.compression)?, self.split_bytes);
+    fn replays(&self) -> bool {
+        true
+    }
+
+    fn prepare(&self, restored: Option<&SourcePosition>) -> Result<(), ConnectorError> {
+        let queue = match restored {
+            None => SplitQueue::new(listing::list(&self.patterns, self.compression)?, self.split_bytes),
+            Some(position) => SplitQueue::restored(position)?,
+        };
         *self.queue.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(queue));
         Ok(())
     }
 
+    fn position(&self, tasks: SplitsRead) -> SourcePosition {
+        self.queue().map_or_else(SourcePosition::default, |queue| queue.position(tasks))
+    }
+
     fn reader(&self, context: TaskContext) -> Result<Box<dyn SourceReader>, ConnectorError> {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let queue = queue
+        let queue = self
+            .queue()
             .ok_or_else(|| ConnectorError::Refused("a file source was opened before its files were listed".into()))?;
         Ok(Box::new(FileReader {
             queue,
+            read: SplitsRead::default(),
+            split: None,
             current: None,
             records: Records::new(&self.format, &context.counters),
             bytes_read: context.counters.counter("bytes-read"),
@@ -100,52 +120,19 @@ impl Source for FileSource {
     }
 }
 
-/// The splits of all files, each handed out once.
-struct SplitQueue {
-    files: Vec<Listed>,
-    splits: Vec<Split>,
-    next: AtomicUsize,
-}
-
-/// The bytes `start..end` of file number `file`; of a compressed file, all of them. Never empty.
-#[derive(Clone, Copy)]
-struct Split {
-    file: usize,
-    start: u64,
-    end: u64,
-}
-
-impl SplitQueue {
-    fn new(files: Vec<Listed>, split_bytes: u64) -> Self {
-        let splits = files.iter().enumerate().flat_map(|(file, listed)| {
-            let (len, split_bytes) = match listed.codec {
-                Codec::Plain => (listed.size, split_bytes),
-                // Nobody knows yet how long it is.
-                Codec::Gzip | Codec::Zstd if listed.size > 0 => (u64::MAX, u64::MAX),
-                Codec::Gzip | Codec::Zstd => (0, u64::MAX),
-            };
-            (0..len.div_ceil(split_bytes)).map(move |index| {
-                let start = index * split_bytes;
-                Split { file, start, end: len.min(start.saturating_add(split_bytes)) }
-            })
-        });
-        Self { splits: splits.collect(), files, next: AtomicUsize::new(0) }
-    }
-
-    fn take(&self) -> Option<(Split, &Listed)> {
-        let split = *self.splits.get(self.next.fetch_add(1, Ordering::Relaxed))?;
-        Some((split, &self.files[split.file]))
-    }
-}
-
 struct FileReader {
     queue: Arc<SplitQueue>,
+    /// The splits that this task has read to their end.
+    read: SplitsRead,
+    /// The split whose lines are given out.
+    split: Option<Split>,
+    /// Where its bytes come from, until the last one is read.
     current: Option<Current>,
     records: Records,
     bytes_read: Arc<Counter>,
 }
 
-/// A split that is being read.
+/// What a split is read from.
 enum Current {
     Plain(Plain),
     Compressed(Uncompressed),
@@ -181,7 +168,9 @@ impl SourceReader for FileReader {
             steps += 1;
             match &mut self.current {
                 None => {
+                    self.finish_split();
                     let Some((split, listed)) = self.queue.take() else { return Ok(Read::End) };
+                    self.split = Some(split);
                     self.current = Some(Current::open(split, listed, &mut self.records.lines)?);
                 }
                 Some(_) if self.records.lines.is_done() => self.current = None,
@@ -195,6 +184,28 @@ impl SourceReader for FileReader {
         }
         Ok(Read::More)
     }
+
+    fn position(&mut self) -> SplitsRead {
+        let lines = &self.records.lines;
+        if !lines.has_lines() && (self.current.is_none() || lines.is_done()) {
+            self.finish_split();
+        }
+        let mut read = self.read.clone();
+        if let Some(Split { number, start, .. }) = self.split {
+            let offset = self.records.lines.next_line_offset().unwrap_or(start);
+            read.reading.push(SplitOffset { split: number, offset });
+        }
+        read
+    }
+}
+
+impl FileReader {
+    /// The last line of the split at hand was given out.
+    fn finish_split(&mut self) {
+        if let Some(split) = self.split.take() {
+            self.read.finish(split.number);
+        }
+    }
 }
 
 impl Current {
@@ -204,28 +215,33 @@ impl Current {
             doing: "opening it again (it was there when the job began)",
             source,
         })?;
-        // Whether a line begins at the first byte can be seen at the one before it.
-        let (start, position) = match split.start {
+        let (start, position) = match split.from {
             0 => (Start::Line, 0),
-            start => (Start::WithinLine, start - 1),
+            // Whether a line begins at the first byte can be seen at the one before it.
+            from if from == split.start => (Start::WithinLine, from - 1),
+            // Lines were given out up to here.
+            from => (Start::Line, from),
         };
         lines.begin(Arc::clone(&listed.path), start, position, split.end);
         let listed = listed.clone();
         Ok(match listed.codec {
             Codec::Plain => Self::Plain(Plain { split, listed, file, position }),
-            Codec::Gzip | Codec::Zstd => Self::Compressed(Uncompressed::new(file, listed)?),
+            Codec::Gzip | Codec::Zstd => Self::Compressed(Uncompressed::new(file, listed, split.from)?),
         })
     }
 
     fn read(&mut self, lines: &mut Lines, bytes_read: &Counter) -> Result<Got, ConnectorError> {
         match self {
             Self::Plain(plain) => plain.read(lines, bytes_read),
-            Self::Compressed(uncompressed) => {
-                let len = uncompressed.read(lines.room(READ_BYTES))?;
-                bytes_read.add(len as u64);
-                lines.took(len)?;
-                Ok(if len == 0 { Got::EndOfFile } else { Got::Bytes })
-            }
+            Self::Compressed(uncompressed) => match uncompressed.read(lines.room(READ_BYTES))? {
+                Inflated::Bytes(len) => {
+                    bytes_read.add(len as u64);
+                    lines.took(len)?;
+                    Ok(Got::Bytes)
+                }
+                Inflated::Unwanted => Ok(Got::Bytes),
+                Inflated::End => Ok(Got::EndOfFile),
+            },
         }
     }
 }

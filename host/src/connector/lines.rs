@@ -110,6 +110,16 @@ impl Lines {
         self.offset + self.next as u64 >= self.limit
     }
 
+    /// Offset of the first line that was not cut. None: it is not known yet where a wanted line begins.
+    pub(super) fn next_line_offset(&self) -> Option<u64> {
+        (self.start == Start::Line).then_some(self.offset + self.next as u64)
+    }
+
+    /// What was not cut, and its offset.
+    pub(super) fn rest(&self) -> (&[u8], u64) {
+        (&self.buffer[self.next..self.filled], self.offset + self.next as u64)
+    }
+
     /// Room for `len` more bytes. Whoever fills it says so to [`took`](Self::took). To be called when all lines are cut.
     pub(super) fn room(&mut self, len: usize) -> &mut [u8] {
         debug_assert!(!self.has_lines(), "lines are cut before more bytes come");

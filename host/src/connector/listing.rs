@@ -1,4 +1,4 @@
-//! Which files a file source reads: decided once, before the job starts.
+//! Which files a file source reads: decided once, before the job starts. A job that is restored reads the same ones.
 //!
 //! A pattern is a file, a folder or a glob. A folder stands for all files below it, at any depth, in the manner of command-line tools: names that begin with `.`
 //! are left out, by globs too, unless the pattern itself names them; symbolic links are followed. Each file is read once, however many patterns and links
@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
+    fs::{self, File, Metadata},
     io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -23,6 +23,8 @@ pub(super) struct Listed {
     pub(super) path: Arc<Path>,
     /// In bytes, compressed. What is appended later is not read.
     pub(super) size: u64,
+    /// When it was changed last, in milliseconds since the Unix epoch.
+    pub(super) modified_ms: i64,
     pub(super) codec: Codec,
 }
 
@@ -104,7 +106,39 @@ fn open(path: &Path, compression: Compression) -> Result<Listed, ConnectorError>
     let mut file = File::open(path).map_err(|e| io_error(path, "opening it for reading", e))?;
     let metadata = file.metadata().map_err(|e| io_error(path, "reading its size", e))?;
     let codec = compression.codec_of(path, &mut file)?;
-    Ok(Listed { path: Arc::from(path), size: metadata.len(), codec })
+    Ok(Listed { path: Arc::from(path), size: metadata.len(), modified_ms: modified_ms(&metadata), codec })
+}
+
+fn modified_ms(metadata: &Metadata) -> i64 {
+    metadata.mtime().saturating_mul(1000).saturating_add(metadata.mtime_nsec() / 1_000_000)
+}
+
+/// Makes sure that a file that was listed before a restore can still be read as it was. What was appended since does no harm; that it was changed can only be
+/// suspected.
+pub(super) fn look_again(listed: &Listed) -> Result<(), ConnectorError> {
+    const DOING: &str =
+        "opening it again (the checkpoint says that a part of it is still to be read; put the file back)";
+    let path = &*listed.path;
+    let refused = |why: String| Err(ConnectorError::Refused(format!("{}: {why}", path.display())));
+    if !fs::metadata(path).map_err(|e| io_error(path, DOING, e))?.is_file() {
+        return refused("it was a file when it was listed, and is none now; put the file back".into());
+    }
+    let opened = File::open(path).and_then(|file| file.metadata());
+    let metadata = opened.map_err(|e| io_error(path, DOING, e))?;
+    if metadata.len() < listed.size {
+        return refused(format!(
+            "the file became shorter: it had {} bytes when it was listed, now it has {}, and a part of it is still to be read; put the file back as it was",
+            listed.size,
+            metadata.len()
+        ));
+    }
+    if metadata.len() == listed.size && modified_ms(&metadata) != listed.modified_ms {
+        tracing::warn!(
+            "{}: the file was changed after it was listed; if its content is another one, the results are those of neither",
+            path.display()
+        );
+    }
+    Ok(())
 }
 
 fn nothing(pattern: &Path) -> ConnectorError {

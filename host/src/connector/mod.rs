@@ -3,6 +3,10 @@
 //! A connector knows nothing of tasks, channels and operators: a source gives each of its tasks a [`SourceReader`], a sink gives each of its tasks a
 //! [`SinkWriter`], and both are driven by the runtime. Neither may block for longer than a disk access takes: inputs that block (standard input) have a reader
 //! thread of their own. Connectors are given the time, they never read a clock.
+//!
+//! For exactly-once results a source says how far it was read ([`SourcePosition`]) and can be opened there again; a sink sets results aside as transactions
+//! ([`Transaction`]), which become visible when a checkpoint is complete. What a checkpoint is and where it lies, connectors do not know. Some can't do it: standard
+//! input can't be read twice ([`Source::replays`]), standard output can't be taken back ([`Sink::takes_back`]).
 
 mod blackhole;
 mod datagen;
@@ -12,11 +16,13 @@ mod format;
 mod json_key;
 mod lines;
 mod listing;
+mod position;
 mod records;
 mod stdin;
 mod stdout;
 #[cfg(test)]
 mod testing;
+mod transaction;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -24,17 +30,19 @@ use thiserror::Error;
 
 use crate::{
     metrics::CounterSet,
-    stream::{Batch, BatchLimits, schema::Schema},
+    stream::{Batch, BatchLimits, CheckpointId, schema::Schema},
 };
 
 pub use blackhole::Blackhole;
 pub use datagen::{Datagen, Generator, NexmarkEvents, NexmarkField, NexmarkSettings, SensorSettings};
 pub use file_sink::FileSink;
-pub use file_source::FileSource;
+pub use file_source::{Codec, FileSource};
 pub use json_key::{JsonKey, KeyPathError, KeyType};
+pub use position::{SourceFile, SourcePosition, SplitOffset, SplitsRead};
 pub use records::{Content, InvalidJson, LineFormat};
 pub use stdin::StdinSource;
 pub use stdout::StdoutSink;
+pub use transaction::{Commits, Prepared, Transaction};
 
 /// What a task of a source or sink is given when it opens.
 pub struct TaskContext {
@@ -56,11 +64,16 @@ pub trait Source: Send + Sync {
     fn value_schema(&self) -> Schema;
     /// The most tasks it can have.
     fn parallelism_max(&self) -> u32;
-    /// Looks at what there is to read, before the job starts. Called once, before the first `reader`.
+    /// Whether what was read can be read again. Where not, records that were read after the last checkpoint are lost by a fault, and the position is empty.
+    fn replays(&self) -> bool;
+    /// Looks at what there is to read, before the job starts, or takes it from a position and goes on there. Called before the first `reader`, and again before the
+    /// readers of a job that is started anew after a fault; readers made before are dropped by then.
     ///
     /// # Errors
-    /// When the input is not there or can't be read.
-    fn prepare(&self) -> Result<(), ConnectorError>;
+    /// When the input is not there or can't be read, or is no longer what it was at the position.
+    fn prepare(&self, restored: Option<&SourcePosition>) -> Result<(), ConnectorError>;
+    /// Where the source is once its tasks have read so much since [`prepare`](Self::prepare): all their [`SourceReader::position`]s, merged.
+    fn position(&self, tasks: SplitsRead) -> SourcePosition;
     /// Opens the reader of a task.
     ///
     /// # Errors
@@ -87,6 +100,8 @@ pub trait SourceReader: Send {
     /// # Errors
     /// When the input can't be read, or has what the settings do not allow.
     fn read(&mut self, now: Duration, batch: &mut Batch, limits: BatchLimits) -> Result<Read, ConnectorError>;
+    /// What this task has read since the source was prepared, exactly up to the last record that it has given out.
+    fn position(&mut self) -> SplitsRead;
 }
 
 /// A configured sink.
@@ -95,11 +110,19 @@ pub trait Sink: Send + Sync {
     fn parallelism_max(&self) -> u32;
     /// Whether the records' keys are looked at; where not, they are not sent.
     fn reads_keys(&self) -> bool;
-    /// Checks and readies the place where records go, before the job starts.
+    /// Whether what was written after the last checkpoint disappears when the job goes back to it. Where not, records can come twice.
+    fn takes_back(&self) -> bool;
+    /// Checks and readies the place where records go, before the job starts, and again before the writers of a job that is started anew after a fault; writers made
+    /// before are dropped by then.
     ///
     /// # Errors
-    /// When it is not fit.
-    fn prepare(&self) -> Result<(), ConnectorError>;
+    /// When it is not fit, or does not hold what it should by the restored checkpoint.
+    fn prepare(&self, commits: Commits<'_>) -> Result<(), ConnectorError>;
+    /// Makes transactions visible for good, those that are so already too. For another thread than the writers': it waits for the disk.
+    ///
+    /// # Errors
+    /// When one of them is not there any more or can't be made visible; it can be tried again.
+    fn commit(&self, transactions: &[Transaction]) -> Result<(), ConnectorError>;
     /// Opens the writer of a task, one for each input of the sink: the records of `input` have the schema `value`.
     ///
     /// # Errors
@@ -119,7 +142,14 @@ pub trait SinkWriter: Send {
     /// # Errors
     /// When it can't be written.
     fn flush(&mut self) -> Result<(), ConnectorError>;
-    /// The input has ended or the job was stopped: everything taken becomes final. A writer that is dropped without this takes back what it can.
+    /// Sets aside what was taken since the last call: it belongs to this checkpoint. If the checkpoint fails, its transactions and their work belong to the next
+    /// one, and whoever called this hands them on.
+    ///
+    /// # Errors
+    /// When it can't be written, or the sink was not prepared for checkpoints.
+    fn prepare_commit(&mut self, checkpoint: CheckpointId) -> Result<Prepared, ConnectorError>;
+    /// The input has ended or the job was stopped: without checkpoints, everything taken becomes final; with them, the commit of the last one does that, and nothing may
+    /// have been taken after it. A writer that is dropped without this takes back what it can, but nothing that was set aside.
     ///
     /// # Errors
     /// When it can't be written.

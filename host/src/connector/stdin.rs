@@ -3,7 +3,11 @@
 //! Reading it can block for ever, so a thread of its own does it and hands over chunks through a short channel; the channel's end blocks the thread when the job
 //! is slower than the input. The thread is detached: it may hang in a read when the job has ended, and ends with the process.
 //!
-//! Standard input can't be replayed: it is opened once, by one task.
+//! Standard input can't be replayed. Its position is empty, and a job that is started anew in the same process goes on with what comes next: the thread and the
+//! chunks that wait outlive the task, and so do the bytes that it has not yet cut into records. **Records that were given out and are not covered by a checkpoint are
+//! lost by a fault**, and those that were given out before the process ended are not there for the next one.
+//!
+//! Invariant: the way to the input is either in the source, as a [`Pipe`], or in its one reader.
 
 #[cfg(test)]
 mod tests;
@@ -19,7 +23,10 @@ use std::{
     time::Duration,
 };
 
-use super::{ConnectorError, LineFormat, Read, Source, SourceReader, TaskContext, lines::Start, records::Records};
+use super::{
+    ConnectorError, LineFormat, Read, Source, SourcePosition, SourceReader, SplitsRead, TaskContext, lines::Start,
+    records::Records,
+};
 use crate::{
     metrics::Counter,
     stream::{Batch, BatchLimits, schema::Schema},
@@ -39,10 +46,44 @@ const WAIT_MAX: Duration = Duration::from_secs(1);
 
 type Input = Box<dyn io::Read + Send>;
 
+type Wake = Box<dyn Fn() + Send + Sync>;
+
 /// The lines of standard input. Counters: `bytes-read` and those of the [`LineFormat`].
 pub struct StdinSource {
-    input: Mutex<Option<Input>>,
+    shared: Arc<Shared>,
     format: LineFormat,
+}
+
+/// What outlives a reader.
+struct Shared {
+    /// None while a reader has it.
+    pipe: Mutex<Option<Pipe>>,
+    /// Wakes the task of the present reader. The thread holds this and nothing else, so that it ends when nobody reads any more.
+    wake: Arc<Mutex<Wake>>,
+}
+
+/// The way to the input, and what came by it and is no record yet.
+struct Pipe {
+    input: PipeInput,
+    /// Bytes that were taken and not cut into records.
+    rest: Vec<u8>,
+    /// Offset of the first of them in the input.
+    offset: u64,
+}
+
+/// Where bytes come from.
+enum PipeInput {
+    /// No thread reads it.
+    Unread(Input),
+    Read(Chunks),
+    Ended,
+}
+
+/// The reader's side of the thread.
+struct Chunks {
+    received: Receiver<Chunk>,
+    /// Takes back empty buffers.
+    returned: SyncSender<Vec<u8>>,
 }
 
 impl StdinSource {
@@ -53,7 +94,9 @@ impl StdinSource {
 
     /// Reads something else in the same way.
     pub fn of(input: Input, format: LineFormat) -> Self {
-        Self { input: Mutex::new(Some(input)), format }
+        let pipe = Pipe { input: PipeInput::Unread(input), rest: Vec::new(), offset: 0 };
+        let shared = Shared { pipe: Mutex::new(Some(pipe)), wake: Arc::new(Mutex::new(Box::new(|| {}))) };
+        Self { shared: Arc::new(shared), format }
     }
 }
 
@@ -70,35 +113,56 @@ impl Source for StdinSource {
         1
     }
 
-    fn prepare(&self) -> Result<(), ConnectorError> {
+    fn replays(&self) -> bool {
+        false
+    }
+
+    fn prepare(&self, restored: Option<&SourcePosition>) -> Result<(), ConnectorError> {
+        if restored.is_some_and(|position| *position != SourcePosition::default()) {
+            return Err(ConnectorError::Refused(format!(
+                "{NAME}: the checkpoint has a position of another type of source; set the source's \"type\" back to what it was"
+            )));
+        }
         Ok(())
     }
 
+    fn position(&self, _: SplitsRead) -> SourcePosition {
+        SourcePosition::default()
+    }
+
     fn reader(&self, context: TaskContext) -> Result<Box<dyn SourceReader>, ConnectorError> {
-        let input = self.input.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let input = input.ok_or_else(|| {
-            let text = format!("{NAME} was opened before and can't be replayed");
-            ConnectorError::Refused(text)
-        })?;
+        let pipe = self
+            .shared
+            .take()
+            .ok_or_else(|| ConnectorError::Refused(format!("{NAME} is being read already and can't be read twice")))?;
         let mut records = Records::new(&self.format, &context.counters);
-        records.lines.begin(Arc::from(Path::new(NAME)), Start::Line, 0, u64::MAX);
+        *self.shared.wake.lock().unwrap_or_else(PoisonError::into_inner) = context.wake;
+        records.lines.begin(Arc::from(Path::new(NAME)), Start::Line, pipe.offset, u64::MAX);
         let bytes_read = context.counters.counter("bytes-read");
-        let (chunks, received) = sync_channel(CHUNKS_MAX);
-        let (returned, empty) = sync_channel(CHUNKS_MAX);
-        let pump = Pump { input, chunks, empty, wake: context.wake };
-        thread::Builder::new()
-            .name("wasmill-stdin".into())
-            .spawn(move || pump.run())
-            .map_err(|e| failed("starting the thread that reads it", e))?;
-        Ok(Box::new(StdinReader { chunks: received, returned, records, bytes_read, ended: false }))
+        let mut reader = StdinReader { shared: Arc::clone(&self.shared), input: pipe.input, records, bytes_read };
+        reader.records.lines.room(pipe.rest.len()).copy_from_slice(&pipe.rest);
+        reader.records.lines.took(pipe.rest.len())?;
+        reader.start()?;
+        Ok(Box::new(reader))
     }
 }
 
-/// What the thread hands over.
+impl Shared {
+    fn take(&self) -> Option<Pipe> {
+        self.pipe.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn put_back(&self, pipe: Pipe) {
+        *self.pipe.lock().unwrap_or_else(PoisonError::into_inner) = Some(pipe);
+    }
+}
+
+/// What the thread hands over. Something follows only after bytes.
 enum Chunk {
     Bytes(Vec<u8>),
     End,
-    Failed(io::Error),
+    /// With the input, which may be tried again.
+    Failed(io::Error, Input),
 }
 
 /// The thread's side.
@@ -107,48 +171,55 @@ struct Pump {
     chunks: SyncSender<Chunk>,
     /// Buffers to use again.
     empty: Receiver<Vec<u8>>,
-    wake: Box<dyn Fn() + Send + Sync>,
+    wake: Arc<Mutex<Wake>>,
 }
 
 impl Pump {
     fn run(mut self) {
-        loop {
-            let chunk = self.next();
-            let is_last = !matches!(chunk, Chunk::Bytes(_));
-            if self.chunks.send(chunk).is_err() {
-                return;
+        let last = loop {
+            match self.next() {
+                Ok(bytes) if bytes.is_empty() => break Chunk::End,
+                Ok(bytes) => {
+                    if self.chunks.send(Chunk::Bytes(bytes)).is_err() {
+                        return;
+                    }
+                    wake(&self.wake);
+                }
+                Err(error) => break Chunk::Failed(error, self.input),
             }
-            (self.wake)();
-            if is_last {
-                return;
-            }
+        };
+        if self.chunks.send(last).is_ok() {
+            wake(&self.wake);
         }
     }
 
-    fn next(&mut self) -> Chunk {
+    /// The next bytes; none at the end.
+    fn next(&mut self) -> io::Result<Vec<u8>> {
         let mut buffer = self.empty.try_recv().unwrap_or_default();
         buffer.resize(CHUNK_BYTES, 0);
         loop {
             match self.input.read(&mut buffer) {
-                Ok(0) => return Chunk::End,
                 Ok(len) => {
                     buffer.truncate(len);
-                    return Chunk::Bytes(buffer);
+                    return Ok(buffer);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Chunk::Failed(error),
+                Err(error) => return Err(error),
             }
         }
     }
 }
 
+fn wake(wake: &Mutex<Wake>) {
+    wake.lock().unwrap_or_else(PoisonError::into_inner)();
+}
+
 /// The task's side.
 struct StdinReader {
-    chunks: Receiver<Chunk>,
-    returned: SyncSender<Vec<u8>>,
+    shared: Arc<Shared>,
+    input: PipeInput,
     records: Records,
     bytes_read: Arc<Counter>,
-    ended: bool,
 }
 
 impl SourceReader for StdinReader {
@@ -160,14 +231,14 @@ impl SourceReader for StdinReader {
                 self.records.cut(batch, limits)?;
                 continue;
             }
-            if self.ended {
-                return Ok(Read::End);
-            }
-            if chunks == CHUNKS_MAX {
-                break;
-            }
+            let received = match &self.input {
+                PipeInput::Ended => return Ok(Read::End),
+                PipeInput::Read(_) if chunks == CHUNKS_MAX => break,
+                PipeInput::Read(chunks) => chunks.received.try_recv(),
+                PipeInput::Unread(_) => Err(TryRecvError::Disconnected),
+            };
             chunks += 1;
-            match self.chunks.try_recv() {
+            match received {
                 Ok(chunk) => self.take(chunk)?,
                 Err(TryRecvError::Empty) => return Ok(Read::Waiting(WAIT_MAX)),
                 Err(TryRecvError::Disconnected) => {
@@ -178,25 +249,54 @@ impl SourceReader for StdinReader {
         }
         Ok(Read::More)
     }
+
+    fn position(&mut self) -> SplitsRead {
+        SplitsRead::default()
+    }
 }
 
 impl StdinReader {
+    /// Starts the thread if nothing reads the input.
+    fn start(&mut self) -> Result<(), ConnectorError> {
+        let PipeInput::Unread(_) = self.input else { return Ok(()) };
+        let (sent, received) = sync_channel(CHUNKS_MAX);
+        let (returned, empty) = sync_channel(CHUNKS_MAX);
+        let chunks = PipeInput::Read(Chunks { received, returned });
+        let PipeInput::Unread(input) = std::mem::replace(&mut self.input, chunks) else { return Ok(()) };
+        let pump = Pump { input, chunks: sent, empty, wake: Arc::clone(&self.shared.wake) };
+        let started = thread::Builder::new().name("wasmill-stdin".into()).spawn(move || pump.run());
+        started.map(drop).map_err(|e| failed("starting the thread that reads it", e))
+    }
+
     fn take(&mut self, chunk: Chunk) -> Result<(), ConnectorError> {
         match chunk {
             Chunk::Bytes(bytes) => {
                 self.records.lines.room(bytes.len()).copy_from_slice(&bytes);
                 self.records.lines.took(bytes.len())?;
                 self.bytes_read.add(bytes.len() as u64);
-                // If there is no place for it, it is not needed again.
-                let _ = self.returned.try_send(bytes);
+                if let PipeInput::Read(chunks) = &self.input {
+                    // If there is no place for it, it is not needed again.
+                    let _ = chunks.returned.try_send(bytes);
+                }
             }
             Chunk::End => {
                 self.records.lines.end();
-                self.ended = true;
+                self.input = PipeInput::Ended;
             }
-            Chunk::Failed(error) => return Err(failed("reading it", error)),
+            Chunk::Failed(error, input) => {
+                self.input = PipeInput::Unread(input);
+                return Err(failed("reading it", error));
+            }
         }
         Ok(())
+    }
+}
+
+impl Drop for StdinReader {
+    fn drop(&mut self) {
+        let (rest, offset) = self.records.lines.rest();
+        let input = std::mem::replace(&mut self.input, PipeInput::Ended);
+        self.shared.put_back(Pipe { input, rest: rest.to_vec(), offset });
     }
 }
 

@@ -1,6 +1,7 @@
 //! Results as lines of standard output.
 //!
-//! The lines of a batch are made first and written at once under one lock, so lines of several tasks never mix. What is written can't be taken back.
+//! The lines of a batch are made first and written at once under one lock, so lines of several tasks never mix. What is written can't be taken back:
+//! after a recovery, records that were written since the last checkpoint come again.
 
 #[cfg(test)]
 mod tests;
@@ -10,8 +11,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{ConnectorError, Format, Sink, SinkWriter, TaskContext};
-use crate::stream::{Batch, MAX_PARALLELISM_LIMIT, schema::Schema};
+use super::{
+    Commits, ConnectorError, Format, Prepared, Sink, SinkWriter, TaskContext, Transaction,
+    transaction::refuse_transactions,
+};
+use crate::stream::{Batch, CheckpointId, MAX_PARALLELISM_LIMIT, schema::Schema};
 
 type Output = Box<dyn Write + Send>;
 
@@ -42,8 +46,16 @@ impl Sink for StdoutSink {
         false
     }
 
-    fn prepare(&self) -> Result<(), ConnectorError> {
-        Ok(())
+    fn takes_back(&self) -> bool {
+        false
+    }
+
+    fn prepare(&self, commits: Commits<'_>) -> Result<(), ConnectorError> {
+        refuse_transactions("standard output", commits.pending())
+    }
+
+    fn commit(&self, transactions: &[Transaction]) -> Result<(), ConnectorError> {
+        refuse_transactions("standard output", transactions)
     }
 
     fn writer(&self, _: TaskContext, value: &Schema) -> Result<Box<dyn SinkWriter>, ConnectorError> {
@@ -75,6 +87,11 @@ impl SinkWriter for StdoutWriter {
 
     fn flush(&mut self) -> Result<(), ConnectorError> {
         self.with_output(|output, _| output.flush())
+    }
+
+    fn prepare_commit(&mut self, _: CheckpointId) -> Result<Prepared, ConnectorError> {
+        self.flush()?;
+        Ok(Prepared::default())
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), ConnectorError> {

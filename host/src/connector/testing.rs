@@ -24,7 +24,7 @@ pub(super) fn readers(
     parallelism: u32,
     counters: &CounterSet,
 ) -> Result<Vec<Box<dyn SourceReader>>, ConnectorError> {
-    source.prepare()?;
+    source.prepare(None)?;
     (0..parallelism).map(|task| source.reader(counting(task, parallelism, counters))).collect()
 }
 

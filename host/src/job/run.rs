@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     background::{Inline, Threads},
+    connector::Commits,
     metrics::OperatorCounters,
     runtime::{Clock, Control, ManualClock, SystemClock, run_on_threads, run_seeded},
     stream::Fault,
@@ -63,10 +64,10 @@ impl PreparedJob {
     pub fn run(self, options: RunOptions<'_>) -> Result<(Report, Option<Fault>), JobError> {
         let RunOptions { executor, process_start, control, progress } = options;
         for (spec, source) in self.spec.sources.iter().zip(&self.sources) {
-            source.prepare().map_err(|source| JobError::Connector { id: spec.id.value.clone(), source })?;
+            source.prepare(None).map_err(|source| JobError::Connector { id: spec.id.value.clone(), source })?;
         }
         for (spec, sink) in self.spec.sinks.iter().zip(&self.sinks) {
-            sink.prepare().map_err(|source| JobError::Connector { id: spec.id.value.clone(), source })?;
+            sink.prepare(Commits::AtEnd).map_err(|source| JobError::Connector { id: spec.id.value.clone(), source })?;
         }
         let start = Instant::now();
         let mut timeline = Timeline::new(self.plan.vertices.len());

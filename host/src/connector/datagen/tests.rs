@@ -4,7 +4,10 @@ use proptest::prelude::*;
 
 use super::{reciprocal::Reciprocal, *};
 use crate::{
-    connector::testing::{context, drain, readers},
+    connector::{
+        SplitOffset,
+        testing::{context, drain, readers},
+    },
     metrics::CounterSet,
     stream::splitmix64,
 };
@@ -95,9 +98,9 @@ fn batches_are_full_until_the_end() {
 
 #[test]
 fn settings_that_make_no_sense_are_refused() {
-    let refused = |keys, rate| Datagen::sequence(None, keys, rate).prepare().unwrap_err().to_string();
+    let refused = |keys, rate| Datagen::sequence(None, keys, rate).prepare(None).unwrap_err().to_string();
     assert_eq!(refused(0, None), "datagen: \"keys\" must be at least 1");
-    let refused_by = |generator| Datagen::new(generator, None, None).prepare().unwrap_err().to_string();
+    let refused_by = |generator| Datagen::new(generator, None, None).prepare(None).unwrap_err().to_string();
     let sensors = SensorSettings { sensors: 0, interval: Duration::from_secs(1), seed: 0 };
     assert_eq!(refused_by(Generator::Sensors(sensors)), "datagen: \"sensors\" must be at least 1");
     let nexmark = NexmarkSettings { seed: 0, events: NexmarkEvents::All, event_rate: 0, key: None };
@@ -161,6 +164,89 @@ fn a_task_that_was_held_up_makes_up_for_it() {
     assert_eq!(batch.len(), 5_001);
 }
 
+/// Reads so many records of each task, a few at a time; what was made, and where the source is then.
+fn make_some(
+    source: &Datagen,
+    position: Option<&SourcePosition>,
+    quotas: &[usize],
+    records_max: usize,
+) -> (Vec<Vec<u64>>, SourcePosition) {
+    let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("a number"));
+    source.prepare(position).expect("it is its own position");
+    let mut read = SplitsRead::default();
+    let parallelism = quotas.len() as u32;
+    let tasks = quotas.iter().zip(0..).map(|(quota, task)| {
+        let mut reader = source.reader(context(task, parallelism)).expect("it opens");
+        let mut made = Vec::new();
+        while made.len() < *quota {
+            let mut batch = Batch::new(true);
+            let limits = BatchLimits { records: records_max.min(quota - made.len()), bytes: 1 << 20 };
+            let end = reader.read(Duration::ZERO, &mut batch, limits).expect("it makes records") == Read::End;
+            made.extend(batch.values.iter().map(number));
+            if end {
+                break;
+            }
+        }
+        read.merge(reader.position());
+        made
+    });
+    let made = tasks.collect();
+    (made, source.position(read))
+}
+
+#[test]
+fn a_restored_source_makes_the_rest_in_order() {
+    let source = Datagen::sequence(Some(200_000), 10, None);
+    let (made, position) = make_some(&source, None, &[1_500, 66_000], 700);
+    let total = made.concat().len() as u64;
+    assert_eq!(total, 67_500);
+    // One task came to its second block, in split 2; the other was through with its splits twice, and began a third block of split 1.
+    let offset = |split, offset| SplitOffset { split, offset };
+    assert_eq!(position.splits.reading[..3], [offset(0, 1024), offset(1, 2048 + 464), offset(2, 476)]);
+    assert!(position.splits.done.is_empty());
+
+    let (rest, end) = make_some(&source, Some(&position), &[usize::MAX], 1024);
+    assert!(rest[0].is_sorted());
+    let mut all = [made.concat(), rest.concat()].concat();
+    all.sort_unstable();
+    assert!(all.into_iter().eq(0..200_000));
+
+    let longer = Datagen::sequence(Some(200_100), 10, None);
+    let (more, _) = make_some(&longer, Some(&end), &[usize::MAX; 3], 1024);
+    assert!(more.concat().into_iter().eq(200_000..200_100), "a higher count goes on");
+}
+
+#[test]
+fn a_position_of_another_source_is_refused() {
+    let source = Datagen::sequence(None, 10, None);
+    let offset = |split, offset| SplitsRead { done: Vec::new(), reading: vec![SplitOffset { split, offset }] };
+    let splits = |splits| SourcePosition { splits, ..SourcePosition::default() };
+    let done = SplitsRead { done: std::iter::once(0..1).collect(), reading: Vec::new() };
+    let bytes = SourcePosition { split_bytes: 1, ..SourcePosition::default() };
+    for position in [splits(offset(64, 1)), splits(offset(0, u64::MAX / 64)), splits(done), bytes] {
+        let error = source.prepare(Some(&position)).expect_err("it is another source's").to_string();
+        assert!(error.starts_with("datagen: the checkpoint has a position of another type of source"), "{error}");
+    }
+    assert!(source.prepare(Some(&splits(offset(63, 1 << 50)))).is_ok());
+}
+
+#[test]
+fn the_rate_counts_from_the_restore() {
+    let source = Datagen::sequence(None, 10, Some(1000.0));
+    let position = {
+        let splits = SplitsRead { done: Vec::new(), reading: vec![SplitOffset { split: 0, offset: 1_000_000 }] };
+        SourcePosition { splits, ..SourcePosition::default() }
+    };
+    source.prepare(Some(&position)).expect("it is its own");
+    let mut reader = source.reader(context(0, 1)).expect("it opens");
+    let mut batch = Batch::new(true);
+    let limits = BatchLimits { records: 1 << 20, bytes: 1 << 30 };
+    for now in [100, 101] {
+        reader.read(Duration::from_secs(now), &mut batch, limits).expect("it makes records");
+    }
+    assert_eq!(batch.len(), 1_001);
+}
+
 proptest! {
     #[test]
     fn remainders_are_exact(number: u64, divisor in 1_u64.., shift in 0_u32..64, near in 0_u64..3) {
@@ -194,6 +280,24 @@ proptest! {
             prop_assert!(records.iter().all(|(_, value)| owner(*value) == task as u64));
             prop_assert!(records.iter().all(|(key, value)| *key == splitmix64(*value) % 97));
             all.extend(records.iter().map(|(_, value)| *value));
+        }
+        all.sort_unstable();
+        prop_assert!(all.into_iter().eq(0..count));
+    }
+
+    #[test]
+    fn every_record_is_made_once_over_restores_at_any_point_and_parallelism(
+        count in 0_u64..200_000,
+        runs in proptest::collection::vec(proptest::collection::vec(0_usize..20_000, 1..6), 0..5),
+        records_max in 1_usize..3000,
+    ) {
+        let source = Datagen::sequence(Some(count), 97, None);
+        let (mut position, mut all) = (None, Vec::new());
+        for quotas in runs.into_iter().chain([vec![usize::MAX; 3]]) {
+            let (made, next) = make_some(&source, position.as_ref(), &quotas, records_max.max(700));
+            prop_assert!(made.iter().all(|made| made.is_sorted()));
+            all.extend(made.concat());
+            position = Some(SourcePosition::from_json(&next.to_json()).expect("it is read back"));
         }
         all.sort_unstable();
         prop_assert!(all.into_iter().eq(0..count));

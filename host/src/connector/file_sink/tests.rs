@@ -1,8 +1,13 @@
 //! Parts become visible whole or not at all, and results of two runs never mix.
 
+mod checkpoints;
+mod exactly_once;
+
+use std::fs::{self, File};
+
 use tempfile::TempDir;
 
-use super::*;
+use super::{part::Part, *};
 use crate::connector::testing::{batch, context, write_all};
 
 fn sink(folder: &TempDir, format: Format, part_bytes: u64) -> FileSink {
@@ -15,7 +20,7 @@ fn contents(sink: &FileSink) -> Vec<(String, String)> {
         let content = fs::read_to_string(sink.folder.join(&name)).unwrap();
         (name, content)
     };
-    names(&sink.folder).unwrap().into_iter().map(read).collect()
+    folder::names(&sink.folder).unwrap().into_iter().map(read).collect()
 }
 
 fn files(expected: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -26,7 +31,7 @@ fn files(expected: &[(&str, &str)]) -> Vec<(String, String)> {
 fn each_task_and_input_has_parts_of_its_own() {
     let folder = TempDir::new().unwrap();
     let sink = sink(&folder, Format::Json, 1 << 20);
-    sink.prepare().unwrap();
+    sink.prepare(Commits::AtEnd).unwrap();
     let writer = |task, schema| sink.writer(context(task, 3), &schema).unwrap();
     write_all(writer(0, Schema::text()), ["a", "b\n"]).unwrap();
     write_all(writer(0, Schema::u64()), [7_u64.to_le_bytes()]).unwrap();
@@ -46,7 +51,7 @@ fn each_task_and_input_has_parts_of_its_own() {
 fn a_part_is_closed_when_it_is_large_enough() {
     let folder = TempDir::new().unwrap();
     let sink = sink(&folder, Format::Raw, 6);
-    sink.prepare().unwrap();
+    sink.prepare(Commits::AtEnd).unwrap();
     let mut writer = sink.writer(context(0, 1), &Schema::text()).unwrap();
     writer.write(&batch(["one", "two", "longer than a part"])).unwrap();
     writer.write(&batch(["x"])).unwrap();
@@ -63,7 +68,7 @@ fn a_part_is_closed_when_it_is_large_enough() {
 fn more_than_the_buffer_is_written_whole() {
     let folder = TempDir::new().unwrap();
     let sink = sink(&folder, Format::Raw, u64::MAX);
-    sink.prepare().unwrap();
+    sink.prepare(Commits::AtEnd).unwrap();
     let lines: Vec<String> = (0..200_000).map(|i| format!("line {i}")).collect();
     write_all(sink.writer(context(0, 1), &Schema::text()).unwrap(), &lines).unwrap();
     let expected = lines.join("\n") + "\n";
@@ -74,7 +79,7 @@ fn more_than_the_buffer_is_written_whole() {
 fn a_writer_that_is_dropped_takes_back_its_hidden_part() {
     let folder = TempDir::new().unwrap();
     let sink = sink(&folder, Format::Raw, 4);
-    sink.prepare().unwrap();
+    sink.prepare(Commits::AtEnd).unwrap();
     let mut writer = sink.writer(context(0, 1), &Schema::text()).unwrap();
     writer.write(&batch(["kept", "lost"])).unwrap();
     writer.write(&batch(["a"])).unwrap();
@@ -94,7 +99,7 @@ fn leftovers_of_earlier_runs_are_removed_and_nothing_else() {
     for (name, content) in others {
         fs::write(sink.folder.join(name), content).unwrap();
     }
-    sink.prepare().unwrap();
+    sink.prepare(Commits::AtEnd).unwrap();
     assert_eq!(contents(&sink), files(&others));
 }
 
@@ -102,13 +107,13 @@ fn leftovers_of_earlier_runs_are_removed_and_nothing_else() {
 fn folders_that_do_not_fit_are_refused_with_what_to_do() {
     let folder = TempDir::new().unwrap();
     let sink = sink(&folder, Format::Json, 4);
-    let error = || sink.prepare().unwrap_err().to_string();
+    let error = || sink.prepare(Commits::AtEnd).unwrap_err().to_string();
 
     fs::write(&sink.folder, "a file").unwrap();
     assert!(error().contains("results: this is not a folder"), "{}", error());
 
     fs::remove_file(&sink.folder).unwrap();
-    sink.prepare().unwrap();
+    sink.prepare(Commits::AtEnd).unwrap();
     fs::write(sink.folder.join("part-0000-0000.jsonl"), "").unwrap();
     assert!(error().contains("earlier run (part-0000-0000.jsonl); remove them (rm "), "{}", error());
     fs::write(sink.folder.join("part-0001-0000.jsonl"), "").unwrap();
@@ -119,10 +124,10 @@ fn folders_that_do_not_fit_are_refused_with_what_to_do() {
 fn a_second_run_in_the_same_folder_is_refused_while_the_first_one_writes() {
     let folder = TempDir::new().unwrap();
     let first = sink(&folder, Format::Raw, 100);
-    first.prepare().unwrap();
+    first.prepare(Commits::AtEnd).unwrap();
     let mut writer = first.writer(context(0, 1), &Schema::text()).unwrap();
     writer.write(&batch(["a"])).unwrap();
-    let error = sink(&folder, Format::Raw, 100).prepare().unwrap_err().to_string();
+    let error = sink(&folder, Format::Raw, 100).prepare(Commits::AtEnd).unwrap_err().to_string();
     assert!(error.contains("another run is writing into this folder"), "{error}");
     writer.finish().unwrap();
     assert_eq!(contents(&first), files(&[("part-0000-0000.txt", "a\n")]));
@@ -132,7 +137,7 @@ fn a_second_run_in_the_same_folder_is_refused_while_the_first_one_writes() {
 fn errors_name_the_path_and_what_was_tried() {
     let folder = TempDir::new().unwrap();
     let sink = sink(&folder, Format::Json, 100);
-    sink.prepare().unwrap();
+    sink.prepare(Commits::AtEnd).unwrap();
     let mut writer = sink.writer(context(0, 1), &Schema::u64()).unwrap();
     let error = writer.write(&batch(["7"])).unwrap_err().to_string();
     assert!(error.starts_with("a record of a u64 in 8 bytes can't be written as JSON: "), "{error}");
@@ -148,15 +153,15 @@ fn a_full_disk_is_an_error_of_the_file() {
     // A device that is always full, in place of the file.
     let folder = TempDir::new().unwrap();
     let sink = sink(&folder, Format::Raw, u64::MAX);
-    sink.prepare().unwrap();
-    let mut part = Part::create(&sink.folder, "part-0000-0000.txt").unwrap();
+    sink.prepare(Commits::AtEnd).unwrap();
+    let mut part = Part::create(sink.folder.join(".part-0000-0000.txt.inprogress")).unwrap();
     part.replace_file(File::options().write(true).open("/dev/full").unwrap());
     part.append(|buffer| {
         buffer.extend(b"x\n");
         Ok(())
     })
     .unwrap();
-    let error = part.publish().unwrap_err().to_string();
+    let error = part.close().err().expect("the disk is full").to_string();
     assert!(error.contains(".part-0000-0000.txt.inprogress: writing to the file: No space"), "{error}");
     assert_eq!(contents(&sink), []);
 }

@@ -4,7 +4,8 @@
 //! ending of its name or by the setting, and held against the bytes that it begins with, so that a file that is named wrongly is refused before the job starts
 //! instead of being read as something else.
 //!
-//! A compressed file can only be read from its beginning, so it is one split. Its offsets, in positions and in messages, count uncompressed bytes.
+//! A compressed file can only be read from its beginning, so it is one split. Its offsets, in positions and in messages, count uncompressed bytes; to go on at one, what
+//! lies before it is read once more.
 
 use std::{
     fs::File,
@@ -35,10 +36,12 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
 /// How one file is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::connector) enum Codec {
+pub enum Codec {
     /// Not at all.
     Plain,
+    /// By gzip (RFC 1952).
     Gzip,
+    /// By zstd (RFC 8878).
     Zstd,
 }
 
@@ -118,16 +121,28 @@ pub(super) struct Uncompressed {
     /// Compressed bytes taken from the file so far.
     taken: Arc<AtomicU64>,
     listed: Listed,
-    /// Uncompressed bytes given so far.
+    /// Uncompressed bytes given or left out so far.
     position: u64,
+    /// Bytes before this offset are not wanted.
+    from: u64,
+}
+
+/// What came of reading on.
+pub(super) enum Inflated {
+    /// So many bytes at the beginning of the buffer.
+    Bytes(usize),
+    /// Some that are not wanted.
+    Unwanted,
+    /// There are no more.
+    End,
 }
 
 impl Uncompressed {
-    /// Reads `file` from its beginning, as far as it went when it was listed.
+    /// Reads `file` from its beginning, as far as it went when it was listed, and gives what follows offset `from`.
     ///
     /// # Errors
     /// When there is no memory for a decoder.
-    pub(super) fn new(file: File, listed: Listed) -> Result<Self, ConnectorError> {
+    pub(super) fn new(file: File, listed: Listed, from: u64) -> Result<Self, ConnectorError> {
         let taken = Arc::new(AtomicU64::new(0));
         let counted = Counted { file: file.take(listed.size), taken: Arc::clone(&taken) };
         let input = BufReader::with_capacity(READ_BYTES, counted);
@@ -136,23 +151,39 @@ impl Uncompressed {
             Codec::Gzip => Box::new(MultiGzDecoder::new(input)),
             Codec::Zstd => Box::new(zstd_decoder(input).map_err(|source| read_error(&listed.path, source))?),
         };
-        Ok(Self { decoder, taken, listed, position: 0 })
+        Ok(Self { decoder, taken, listed, position: 0, from })
     }
 
-    /// Fills the beginning of `into`; how many bytes, 0 at the end.
+    /// Fills the beginning of `into`, which has room.
     ///
     /// # Errors
-    /// When the file can't be read, became shorter, or holds something else than whole compressed data.
-    pub(super) fn read(&mut self, into: &mut [u8]) -> Result<usize, ConnectorError> {
+    /// When the file can't be read, became shorter, or holds something else than whole compressed data that goes on beyond the offset.
+    pub(super) fn read(&mut self, into: &mut [u8]) -> Result<Inflated, ConnectorError> {
+        let unwanted = usize::try_from(self.from.saturating_sub(self.position)).unwrap_or(usize::MAX);
+        let wanted = if unwanted == 0 { into.len() } else { unwanted.min(into.len()) };
         let len = loop {
-            match self.decoder.read(into) {
+            match self.decoder.read(&mut into[..wanted]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(self.failed(error)),
                 Ok(len) => break len,
             }
         };
         self.position += len as u64;
-        Ok(len)
+        match len {
+            0 if unwanted > 0 => Err(self.too_short()),
+            0 => Ok(Inflated::End),
+            _ if unwanted > 0 => Ok(Inflated::Unwanted),
+            _ => Ok(Inflated::Bytes(len)),
+        }
+    }
+
+    fn too_short(&self) -> ConnectorError {
+        ConnectorError::Input(format!(
+            "{}: the file is another one than before: it ends at byte {} (uncompressed), but the checkpoint says that it was read up to byte {}; put the file back as it was",
+            self.listed.path.display(),
+            self.position,
+            self.from
+        ))
     }
 
     fn failed(&self, source: io::Error) -> ConnectorError {

@@ -1,5 +1,7 @@
 //! Every line of every file is read once, whatever the splits and the parallelism.
 
+mod restore;
+
 use std::{collections::BTreeSet, fs};
 
 use proptest::prelude::*;
@@ -175,7 +177,7 @@ proptest! {
 
     #[test]
     fn splits_cover_each_byte_once(sizes in proptest::collection::vec(0_u64..1000, 0..5), split_bytes in 1_u64..300) {
-        let listed = |size: &u64| Listed { path: Arc::from(Path::new("a")), size: *size, codec: Codec::Plain };
+        let listed = |size: &u64| Listed { path: Arc::from(Path::new("a")), size: *size, modified_ms: 0, codec: Codec::Plain };
         let queue = SplitQueue::new(sizes.iter().map(listed).collect(), split_bytes);
         let mut bytes = BTreeSet::new();
         while let Some((split, _)) = queue.take() {

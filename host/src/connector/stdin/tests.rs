@@ -101,13 +101,102 @@ fn a_reader_that_panics_is_an_error_and_not_the_end() {
     }
 }
 
+/// Reads until that many lines are there.
+fn take(reader: &mut dyn SourceReader, count: usize) -> Vec<String> {
+    let (began, mut lines) = (Instant::now(), Vec::new());
+    while lines.len() < count && began.elapsed() < Duration::from_secs(10) {
+        let mut batch = Batch::default();
+        reader.read(Duration::ZERO, &mut batch, BatchLimits { records: 1, bytes: 1 << 20 }).expect("the input is fine");
+        lines.extend(batch.values.iter().map(|line| String::from_utf8_lossy(line).into_owned()));
+        std::thread::yield_now();
+    }
+    lines
+}
+
 #[test]
-fn standard_input_is_opened_once() {
+fn one_task_reads_at_a_time() {
     let source = StdinSource::of(Box::new(io::empty()), LineFormat::default());
+    let first = source.reader(context(0, 1)).expect("nobody reads it");
+    let error = source.reader(context(0, 1)).err().expect("it is being read").to_string();
+    assert_eq!(error, "standard input is being read already and can't be read twice");
+    drop(first);
     assert!(source.reader(context(0, 1)).is_ok());
-    let error = source.reader(context(0, 1)).err().unwrap().to_string();
-    assert_eq!(error, "standard input was opened before and can't be replayed");
     assert_eq!(source.parallelism_max(), 1);
+}
+
+#[test]
+fn a_restart_goes_on_with_the_next_line() {
+    let (input, mut pipe) = io::pipe().expect("a pipe");
+    let source = StdinSource::of(Box::new(input), LineFormat::default());
+    let mut reader = source.reader(context(0, 1)).expect("nobody reads it");
+    pipe.write_all(b"a\nb\nc\nhal").expect("it is open");
+    assert_eq!(take(&mut *reader, 1), ["a"]);
+    assert!(reader.position().is_empty());
+    drop(reader);
+    pipe.write_all(b"f\nd\nla").expect("it is open");
+
+    let (wake, woken) = mpsc::channel();
+    let wake = Box::new(move || wake.send(()).unwrap_or(()));
+    source.prepare(Some(&source.position(SplitsRead::default()))).expect("it has no position");
+    let mut reader = source.reader(TaskContext { wake, ..context(0, 1) }).expect("nobody reads it");
+    assert_eq!(take(&mut *reader, 4), ["b", "c", "half", "d"]);
+    pipe.write_all(b"st").expect("it is open");
+    drop(pipe);
+    woken.recv_timeout(Duration::from_secs(10)).expect("the thread wakes the new task");
+    assert_eq!(take(&mut *reader, 1), ["last"]);
+    drop(reader);
+
+    let mut reader = source.reader(context(0, 1)).expect("nobody reads it");
+    let mut batch = Batch::default();
+    assert_eq!(reader.read(Duration::ZERO, &mut batch, BatchLimits::default()).expect("it has ended"), Read::End);
+    assert!(batch.is_empty());
+}
+
+#[test]
+fn a_last_line_without_its_end_is_not_lost_or_doubled_by_a_restart() {
+    let source = StdinSource::of(Script::input(vec![Ok(b"a\nb".to_vec())]), LineFormat::default());
+    let mut reader = source.reader(context(0, 1)).expect("nobody reads it");
+    assert_eq!(take(&mut *reader, 1), ["a"]);
+    // Until the end is known: then the last line is ready, and not yet cut.
+    let mut full = Batch { values: [b"x"].into_iter().collect(), ..Batch::default() };
+    for _ in 0..100 {
+        let limits = BatchLimits { records: 1, bytes: 1 << 20 };
+        reader.read(Duration::ZERO, &mut full, limits).expect("the input is fine");
+        std::thread::yield_now();
+    }
+    drop(reader);
+    let mut reader = source.reader(context(0, 1)).expect("nobody reads it");
+    assert_eq!(take(&mut *reader, 1), ["b"]);
+    drop(reader);
+    let mut reader = source.reader(context(0, 1)).expect("nobody reads it");
+    assert_eq!(reader.read(Duration::ZERO, &mut full, BatchLimits::default()).expect("it has ended"), Read::End);
+}
+
+#[test]
+fn an_input_that_failed_is_tried_again() {
+    let reads = vec![Ok(b"a\nb".to_vec()), Err(io::Error::other("broken")), Ok(b"c\n".to_vec())];
+    let source = StdinSource::of(Script::input(reads), LineFormat::default());
+    let mut reader = source.reader(context(0, 1)).expect("nobody reads it");
+    assert_eq!(take(&mut *reader, 1), ["a"]);
+    let error = loop {
+        match reader.read(Duration::ZERO, &mut Batch::default(), BatchLimits::default()) {
+            Ok(_) => std::thread::yield_now(),
+            Err(error) => break error.to_string(),
+        }
+    };
+    assert_eq!(error, "standard input: reading it: broken");
+    drop(reader);
+    let mut reader = source.reader(context(0, 1)).expect("nobody reads it");
+    assert_eq!(take(&mut *reader, 1), ["bc"]);
+}
+
+#[test]
+fn a_position_of_another_source_is_refused() {
+    let source = StdinSource::of(Box::new(io::empty()), LineFormat::default());
+    assert!(!source.replays());
+    let position = SourcePosition { split_bytes: 1, ..SourcePosition::default() };
+    let error = source.prepare(Some(&position)).expect_err("it is another source's").to_string();
+    assert!(error.starts_with("standard input: the checkpoint has a position of another type of source"), "{error}");
 }
 
 proptest! {

@@ -36,7 +36,7 @@ impl Write for Fails {
 fn a_batch_is_one_write() {
     let writes = Writes::default();
     let sink = StdoutSink::of(Box::new(writes.clone()), Format::Json);
-    sink.prepare().unwrap();
+    sink.prepare(Commits::AtEnd).unwrap();
     let mut writer = sink.writer(context(0, 1), &Schema::text()).unwrap();
     writer.write(&batch(["a", "b"])).unwrap();
     writer.flush().unwrap();

@@ -7,8 +7,10 @@ use std::{
 
 use super::*;
 use crate::{
+    connector::{Prepared, SplitsRead},
     dataflow::{Partitioning, Router},
     runtime::{CHANNEL_BATCHES, ManualClock, Outlet, channel, parker},
+    stream::CheckpointId,
 };
 
 const LIMITS: BatchLimits = BatchLimits { records: 4, bytes: 1 << 20 };
@@ -65,6 +67,10 @@ impl SourceReader for FakeSource {
             Act::End => Read::End,
         })
     }
+
+    fn position(&mut self) -> SplitsRead {
+        SplitsRead::default()
+    }
 }
 
 /// What a fake sink answers.
@@ -97,6 +103,10 @@ impl SinkWriter for FakeSink {
     fn flush(&mut self) -> Result<(), ConnectorError> {
         self.shared.log().flushes += 1;
         Ok(())
+    }
+
+    fn prepare_commit(&mut self, _: CheckpointId) -> Result<Prepared, ConnectorError> {
+        Ok(Prepared::default())
     }
 
     fn finish(self: Box<Self>) -> Result<(), ConnectorError> {

@@ -89,7 +89,7 @@ fn a_file_that_begins_otherwise_is_refused_before_the_job_starts() {
     let refused = |name, content: &[u8], compression| {
         let folder = folder(&[(name, content)]);
         let source = FileSource::new(vec![folder.path().into()], compression, LineFormat::default());
-        crate::connector::Source::prepare(&source).unwrap_err().to_string()
+        crate::connector::Source::prepare(&source, None).unwrap_err().to_string()
     };
     let cases = [
         (
