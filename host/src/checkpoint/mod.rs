@@ -2,9 +2,13 @@
 //!
 //! What decides is pure and what acts decides nothing. This room moves opaque entries per key group: it knows neither fjall nor what a stored key means beyond its key group.
 
+mod chain;
+mod merge;
 mod segment;
 mod storage;
 
+pub use chain::{ChainLimits, Choice, MergeError, Run, StoredSegment, choose, merge_runs};
+pub use merge::{Marks, Merge};
 pub use segment::{
     Entry, InMemory, KEY_BYTES_MAX, Label, LabelCount, ReadAt, RefusedEntry, SEGMENT_BYTES_MAX, SegmentCursor,
     SegmentError, SegmentFacts, SegmentProblem, SegmentReader, SegmentWriter, VALUE_BYTES_MAX,
