@@ -12,8 +12,8 @@
 //! | given up | when the writer is dropped | when the job goes back to an earlier checkpoint |
 //! | locked | each part while it is written | the folder, by `.part-lock.inprogress`, from `prepare` until the sink is dropped |
 //!
-//! The number of a checkpoint has at least 8 digits, more than a task's ever has: so the first number of a name says which kind it is. Sequences go on over restarts
-//! in one process, so that nothing that is left of a dropped writer can meet a new one's file.
+//! The number of a checkpoint has at least 8 digits, more than a task's ever has: so the first number of a name says which kind it is. Sequences go on over restarts,
+//! so that a new writer's file never has the name of one that a dropped writer or another checkpoint knows; in another process, from what is left in the folder.
 //!
 //! Nothing visible is ever removed but results of later checkpoints, when a job goes back to an earlier one and was told to discard them.
 
@@ -27,7 +27,10 @@ use std::{
     collections::BTreeMap,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::{Commits, ConnectorError, Format, Sink, SinkWriter, TaskContext, Transaction};
@@ -95,6 +98,8 @@ impl Sink for FileSink {
             (Commits::Fresh | Commits::Restored { .. }, None) => run.lock = Some(RunLock::take(folder)?),
             (Commits::Fresh | Commits::Restored { .. }, Some(_)) => {}
         }
+        let fresh = folder::fresh_sequence(folder, commits.pending())?;
+        self.sequence.fetch_max(fresh, Ordering::Relaxed);
         folder::commit(folder, commits.pending())?;
         match commits {
             Commits::AtEnd | Commits::Fresh => folder::refuse_results(folder)?,

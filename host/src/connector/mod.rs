@@ -118,7 +118,8 @@ pub trait Sink: Send + Sync {
     /// # Errors
     /// When it is not fit, or does not hold what it should by the restored checkpoint.
     fn prepare(&self, commits: Commits<'_>) -> Result<(), ConnectorError>;
-    /// Makes transactions visible for good, those that are so already too. For another thread than the writers': it waits for the disk.
+    /// Makes transactions visible for good, those that are so already too. For another thread than the writers': it waits for the disk. A restore knows only those of
+    /// the checkpoint that it goes back to; so before the next one is complete, this must have succeeded or the next one have them too.
     ///
     /// # Errors
     /// When one of them is not there any more or can't be made visible; it can be tried again.

@@ -219,6 +219,15 @@ fn is_leftover(name: &str) -> bool {
     name.strip_prefix(HIDDEN).is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(IN_PROGRESS))
 }
 
+/// A number for hidden names above all that are in the folder or in the transactions. So a checkpoint whose parts are removed as leftovers, because the job went back
+/// to an earlier one, never finds other parts in their place.
+pub(super) fn fresh_sequence(folder: &Path, transactions: &[Transaction]) -> Result<u64, ConnectorError> {
+    let names = names(folder)?;
+    let hidden = names.iter().chain(transactions.iter().map(|transaction| &transaction.hidden));
+    let sequence = |name: &String| name.strip_suffix(IN_PROGRESS)?.rsplit_once('-')?.1.parse::<u64>().ok();
+    Ok(hidden.filter(|name| is_leftover(name)).filter_map(sequence).max().map_or(0, |last| last.saturating_add(1)))
+}
+
 /// Removes what earlier runs left hidden. `own` is this run's claim to the folder, if it has one.
 ///
 /// # Errors

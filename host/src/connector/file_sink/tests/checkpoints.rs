@@ -154,6 +154,39 @@ fn a_restore_commits_what_the_checkpoint_has_and_removes_what_is_left() {
 }
 
 #[test]
+fn hidden_names_are_not_used_again() {
+    let folder = TempDir::new().expect("a folder");
+    let open = || sink(&folder, Format::Raw, 100);
+    let first = open();
+    first.prepare(Commits::Fresh).expect("it is fresh");
+    let mut attempt = writer(&first, 0);
+    attempt.write(&batch(["a"])).expect("it is written");
+    let one = prepare_commit(&mut *attempt, 1);
+    first.commit(&one).expect("commits");
+    attempt.write(&batch(["b"])).expect("it is written");
+    let two = prepare_commit(&mut *attempt, 2);
+    drop((attempt, first));
+
+    // Checkpoint 2 was complete and not committed; the job goes back to the one before all the same, and writes as much as before.
+    let second = open();
+    second.prepare(restored(1, &one)).expect("all is there");
+    let mut attempt = writer(&second, 0);
+    attempt.write(&batch(["c"])).expect("it is written");
+    assert_eq!(prepare_commit(&mut *attempt, 3)[0].hidden, ".part-0000-2.inprogress");
+    drop((attempt, second));
+    let error = open().prepare(restored(2, &two)).expect_err("its results are gone").to_string();
+    assert!(error.contains(".part-0000-1.inprogress: these results are lost"), "{error}");
+
+    let third = open();
+    third
+        .prepare(restored(1, &[transaction(".part-0000-1-41.inprogress", "part-00000001-0000-0000.txt", 2)]))
+        .expect("it is there");
+    let mut attempt = writer(&third, 0);
+    attempt.write(&batch(["d"])).expect("it is written");
+    assert_eq!(prepare_commit(&mut *attempt, 4)[0].hidden, ".part-0000-42.inprogress");
+}
+
+#[test]
 fn results_that_are_lost_or_damaged_are_named() {
     let folder = TempDir::new().expect("a folder");
     let sink = sink(&folder, Format::Raw, 4);

@@ -16,7 +16,7 @@ enum Act {
     Barrier(Outcome),
     /// What is complete is committed, perhaps once more.
     Commit,
-    /// All writers are lost after a barrier has reached some of them, and the job goes on from the newest checkpoint.
+    /// All writers are lost after a barrier has reached some of them and a part of the last commit is done; the job goes on from the newest checkpoint.
     Crash { reached: usize, how: Crash, tasks: u32 },
     /// The job goes back by so many checkpoints and discards what came later.
     GoBack(usize),
@@ -154,6 +154,10 @@ impl<'a> Job<'a> {
     }
 
     fn crash(&mut self, reached: usize, how: Crash, tasks: u32) {
+        if let (false, Some(checkpoint)) = (self.committed, self.checkpoints.last()) {
+            let begun = &checkpoint.transactions[..reached.min(checkpoint.transactions.len())];
+            self.sink.commit(begun).expect("all is there");
+        }
         self.reach(reached);
         match how {
             Crash::Restart => self.writers.clear(),
