@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use crate::{
-    job::{Outcome, Report, VertexReport},
+    job::{CheckpointManifest, Ended, Outcome, Report, VertexReport},
     stream::{Fault, schema::Schema},
 };
 
@@ -86,6 +86,19 @@ pub(super) fn rate(per_second: f64) -> String {
         rate if rate >= 1e6 => format!("{:.2} M/s", rate / 1e6),
         rate if rate >= 1e3 => format!("{:.1} k/s", rate / 1e3),
         rate => format!("{rate:.1} /s"),
+    }
+}
+
+/// Which checkpoint it is: checkpoint 17 of 2026-11-02T10:00:00Z.
+pub(super) fn checkpoint(checkpoint: &CheckpointManifest) -> String {
+    format!("checkpoint {} of {}", checkpoint.id, humantime::format_rfc3339_seconds(checkpoint.completed))
+}
+
+/// How a job ended.
+pub(super) fn ended(ended: Ended) -> &'static str {
+    match ended {
+        Ended::Done => "at the end of its input",
+        Ended::Stopped => "when it was stopped",
     }
 }
 

@@ -18,6 +18,8 @@ pub use prepare::{PreparedJob, prepare};
 pub use report::{Outcome, Report, VertexReport};
 pub use run::{Executor, Progress, RunOptions};
 pub use stored_state::{
-    DescribedState, Ended, Entries, Manifest, PluginOfState, StoredEntry, StoredFile, StoredOperator, StoredState,
-    StoredStateError, StoredStateProblem,
+    CheckpointManifest, CheckpointMode, CheckpointedOperator, CheckpointedPlugin, CheckpointedSink, CheckpointedSource,
+    CheckpointedTask, ContentsOfSegment, Counted, DescribedState, DumpManifest, Ended, Entries, OperatorOfState,
+    PluginOfState, Root, SegmentOfTask, StoredEntry, StoredFile, StoredOperator, StoredState, StoredStateError,
+    StoredStateProblem,
 };

@@ -18,24 +18,41 @@ pub struct StoredStateError {
 #[derive(Debug, Error)]
 pub enum StoredStateProblem {
     /// There is nothing of that name.
-    #[error("it is not there; give the folder that `wasmill run --dump-state` wrote")]
+    #[error("it is not there; {GIVE}")]
     Absent,
     /// The folder has no manifest.
     #[error(
-        "this folder holds no state: it has no manifest.json, which is written last; give the folder that `wasmill run --dump-state` wrote, or run the job once more if it did not end well"
+        "this folder holds no state: it has no manifest.json, which is written last; {GIVE}, or run the job once more if it did not end well"
     )]
     NoManifest,
+    /// The folder of a job has no checkpoint in it that is complete.
+    #[error("there is no complete checkpoint in it; {GIVE}")]
+    NoCheckpoints,
     /// The manifest is somebody else's.
-    #[error(
-        "this is no manifest of state that wasmill has stored; give the folder that `wasmill run --dump-state` wrote"
-    )]
+    #[error("this is no manifest of state that wasmill has stored; {GIVE}")]
     Foreign,
+    /// The manifest is of a checkpoint where a dump is wanted.
+    #[error("this is a checkpoint and no dump; give the folder that `wasmill run --dump-state` wrote")]
+    NoDump,
+    /// The manifest is of a dump where a checkpoint is wanted.
+    #[error(
+        "this is a dump, which can be looked into by `wasmill state`, and no checkpoint; give the folder of a job in the storage of its checkpoints, or that of one of them"
+    )]
+    NoCheckpoint,
     /// A later version wrote it.
-    #[error("it has format version {0}, and this wasmill reads up to {latest}; use a later wasmill", latest = super::FORMAT_VERSION)]
-    Newer(u64),
+    #[error("it has format version {found}, and this wasmill reads up to {latest}; use a later wasmill")]
+    Newer {
+        /// Its version.
+        found: u64,
+        /// The highest that is read.
+        latest: u32,
+    },
     /// The manifest can't be understood.
-    #[error("the manifest is damaged: {0}; {TAKE_ANEW}")]
+    #[error("the manifest is damaged: {0}; bring it back, {TAKE_ANEW}, or take another checkpoint")]
     Manifest(String),
+    /// The manifest of a checkpoint is not as it was written.
+    #[error("the manifest is damaged: {0}; bring it back, or {TAKE_OTHER}")]
+    CheckpointManifest(String),
     /// A file that the manifest names is not there.
     #[error("the manifest names this file, but it is not there; bring it back, or {TAKE_ANEW}")]
     Missing,
@@ -61,3 +78,5 @@ pub enum StoredStateProblem {
 }
 
 const TAKE_ANEW: &str = "run the job once more with --dump-state";
+const TAKE_OTHER: &str = "take another checkpoint: `wasmill checkpoint list` shows which there are";
+const GIVE: &str = "give the folder that `wasmill run --dump-state` wrote, that of a job in the storage of its checkpoints, or that of one of them";
