@@ -1,0 +1,5 @@
+//! Where checkpoints lie.
+
+mod error;
+
+pub use error::{StorageError, StorageErrorKind};
