@@ -19,7 +19,6 @@ pub use report::{Outcome, Report, VertexReport};
 pub use run::{Executor, Progress, RunOptions};
 pub use stored_state::{
     CheckpointManifest, CheckpointMode, CheckpointedOperator, CheckpointedPlugin, CheckpointedSink, CheckpointedSource,
-    CheckpointedTask, ContentsOfSegment, Counted, DescribedState, DumpManifest, Ended, Entries, OperatorOfState,
-    PluginOfState, Root, SegmentOfTask, StoredEntry, StoredFile, StoredOperator, StoredState, StoredStateError,
-    StoredStateProblem,
+    CheckpointedTask, Counted, DescribedState, DumpManifest, Ended, Entries, OperatorOfState, PluginOfState, Root,
+    SegmentOfTask, StoredEntry, StoredFile, StoredOperator, StoredState, StoredStateError, StoredStateProblem,
 };

@@ -32,7 +32,7 @@ use std::{
 
 pub use checkpoint_manifest::{
     CheckpointManifest, CheckpointMode, CheckpointedOperator, CheckpointedPlugin, CheckpointedSink, CheckpointedSource,
-    CheckpointedTask, ContentsOfSegment, Root, SegmentOfTask,
+    CheckpointedTask, Root, SegmentOfTask,
 };
 pub use described::DescribedState;
 pub use error::{StoredStateError, StoredStateProblem};

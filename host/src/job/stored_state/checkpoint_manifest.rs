@@ -25,7 +25,7 @@ use super::{
     format::Format,
     manifest::Ended,
 };
-use crate::stream::CheckpointId;
+use crate::{checkpoint::SegmentFacts, stream::CheckpointId};
 
 /// A checkpoint of a job: all state, where every source was, and what sinks have yet to make visible.
 #[derive(Clone, Debug, PartialEq)]
@@ -150,33 +150,10 @@ pub struct CheckpointedTask {
 pub struct SegmentOfTask {
     /// Its name below the root.
     pub name: String,
-    /// Its length.
-    pub bytes: u64,
-    /// Bytes of its keys and values before they were compressed.
-    pub raw_bytes: u64,
-    /// XXH3-64 as its writer gave it.
-    pub checksum: u64,
-    /// How many entries it has, of all kinds.
-    pub entries: u64,
-    /// From the first key group in it to behind the last one.
-    pub key_groups: Range<u32>,
     /// Segments of one sorted run have one number, which is of no other meaning.
     pub run: u64,
-    /// What it has of each state and schema version, in that order.
-    pub contents: Vec<ContentsOfSegment>,
-}
-
-/// What a segment has of one state in one schema version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ContentsOfSegment {
-    /// The state's number.
-    pub state: u16,
-    /// The schema version; 0 for marks that something is gone.
-    pub version: u16,
-    /// Entries.
-    pub entries: u64,
-    /// Bytes of their stored keys and values.
-    pub bytes: u64,
+    /// What a reader holds it to.
+    pub facts: SegmentFacts,
 }
 
 impl CheckpointManifest {

@@ -37,9 +37,10 @@ use serde_json::Value;
 
 use super::{
     CheckpointManifest, CheckpointMode, CheckpointedOperator, CheckpointedPlugin, CheckpointedSink, CheckpointedSource,
-    CheckpointedTask, ContentsOfSegment, Root, SegmentOfTask,
+    CheckpointedTask, Root, SegmentOfTask,
 };
 use crate::{
+    checkpoint::{Label, LabelCount, SegmentFacts},
     job::stored_state::{
         described::{DescribedState, StateDocument, check_numbers},
         format::{CHECKPOINT_VERSION, FORMAT},
@@ -316,13 +317,13 @@ impl TaskDocument {
         let segments = self.segments.into_iter().map(SegmentDocument::into_segment);
         let segments: Vec<_> = segments.collect::<Result<_, _>>()?;
         let operator_state = self.operator_state.map(SegmentDocument::into_segment).transpose()?;
-        let strange = segments
-            .iter()
-            .find(|SegmentOfTask { key_groups: Range { start, end }, .. }| start > end || *end > max_parallelism);
-        let strange =
-            strange.or(operator_state.as_ref().filter(|segment| segment.entries > 0 && segment.key_groups != keyless));
-        if let Some(SegmentOfTask { name, key_groups, .. }) = strange {
-            return Err(format!("{name} can't have the key groups {key_groups:?}"));
+        let beyond = |Range { start, end }: &Range<u32>| start > end || *end > max_parallelism;
+        let strange = segments.iter().find(|segment| beyond(&segment.facts.key_groups));
+        let strange = strange.or(operator_state
+            .as_ref()
+            .filter(|segment| segment.facts.entries > 0 && segment.facts.key_groups != keyless));
+        if let Some(SegmentOfTask { name, facts, .. }) = strange {
+            return Err(format!("{name} can't have the key groups {:?}", facts.key_groups));
         }
         check_runs(&segments)?;
         Ok(CheckpointedTask {
@@ -345,7 +346,8 @@ fn check_runs(segments: &[SegmentOfTask]) -> Result<(), String> {
             return Err(format!("the segments of run {} do not follow one another", run[0].run));
         }
         // A key group that is large lies in two.
-        if !run.windows(2).all(|pair| pair[0].key_groups.end <= pair[1].key_groups.start + 1) {
+        let key_groups: Vec<_> = run.iter().map(|segment| &segment.facts.key_groups).collect();
+        if !key_groups.windows(2).all(|pair| pair[0].end <= pair[1].start + 1) {
             return Err(format!("the segments of run {} are not in order", run[0].run));
         }
     }
@@ -354,19 +356,20 @@ fn check_runs(segments: &[SegmentOfTask]) -> Result<(), String> {
 
 impl SegmentDocument {
     fn of(segment: &SegmentOfTask) -> Self {
-        let contents = segment.contents.iter().map(|contents| ContentsDocument {
-            state: contents.state,
-            version: contents.version,
-            entries: contents.entries,
-            bytes: contents.bytes,
+        let SegmentFacts { bytes, checksum, entries, key_groups, raw_bytes, labels } = &segment.facts;
+        let contents = labels.iter().map(|LabelCount { label, entries, bytes }| ContentsDocument {
+            state: label.state,
+            version: label.version,
+            entries: *entries,
+            bytes: *bytes,
         });
         Self {
             name: segment.name.clone(),
-            bytes: segment.bytes,
-            raw_bytes: segment.raw_bytes,
-            checksum: format!("{:016x}", segment.checksum),
-            entries: segment.entries,
-            key_groups: [segment.key_groups.start, segment.key_groups.end],
+            bytes: *bytes,
+            raw_bytes: *raw_bytes,
+            checksum: format!("{checksum:016x}"),
+            entries: *entries,
+            key_groups: [key_groups.start, key_groups.end],
             run: segment.run,
             contents: contents.collect(),
         }
@@ -376,21 +379,19 @@ impl SegmentDocument {
         if !goes_down(&self.name) {
             return Err(no_name(&self.name));
         }
-        let contents = self.contents.into_iter().map(|contents| ContentsOfSegment {
-            state: contents.state,
-            version: contents.version,
+        let labels = self.contents.iter().map(|contents| LabelCount {
+            label: Label { state: contents.state, version: contents.version },
             entries: contents.entries,
             bytes: contents.bytes,
         });
-        Ok(SegmentOfTask {
-            checksum: checksum_of_hex(&self.checksum)?,
-            name: self.name,
+        let facts = SegmentFacts {
             bytes: self.bytes,
-            raw_bytes: self.raw_bytes,
+            checksum: checksum_of_hex(&self.checksum)?,
             entries: self.entries,
             key_groups: self.key_groups[0]..self.key_groups[1],
-            run: self.run,
-            contents: contents.collect(),
-        })
+            raw_bytes: self.raw_bytes,
+            labels: labels.collect(),
+        };
+        Ok(SegmentOfTask { name: self.name, run: self.run, facts })
     }
 }

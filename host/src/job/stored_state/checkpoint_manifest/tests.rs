@@ -6,7 +6,12 @@ use proptest::{collection::vec, option, prelude::*};
 use serde_json::json;
 
 use super::*;
-use crate::{operator::StateKind, state::NO_KEY_GROUP, stream::schema::Schema};
+use crate::{
+    checkpoint::{Label, LabelCount},
+    operator::StateKind,
+    state::NO_KEY_GROUP,
+    stream::schema::Schema,
+};
 
 const PATH: &str = "checkpoints/7/manifest.json";
 
@@ -29,18 +34,20 @@ fn described(number: u16, kind: StateKind, counts: Option<(u64, u64)>) -> Descri
     }
 }
 
+fn count(state: u16, version: u16, entries: u64, bytes: u64) -> LabelCount {
+    LabelCount { label: Label { state, version }, entries, bytes }
+}
+
 fn segment(name: String, key_groups: Range<u32>, run: u64) -> SegmentOfTask {
-    let contents = ContentsOfSegment { state: 0, version: 2, entries: 5, bytes: 60 };
-    SegmentOfTask {
-        name,
+    let facts = SegmentFacts {
         bytes: 1_234,
-        raw_bytes: 2_345,
         checksum: 0x0123_4567_89ab_cdef,
         entries: 5,
         key_groups,
-        run,
-        contents: vec![contents, ContentsOfSegment { state: 1, version: 0, entries: 1, bytes: 9 }],
-    }
+        raw_bytes: 2_345,
+        labels: vec![count(0, 2, 5, 60), count(1, 0, 1, 9)],
+    };
+    SegmentOfTask { name, run, facts }
 }
 
 /// One of everything.
@@ -220,23 +227,17 @@ fn json_values() -> impl Strategy<Value = Value> {
 }
 
 fn segments(key_groups: Range<u32>) -> impl Strategy<Value = Vec<SegmentOfTask>> {
-    vec((any::<u64>(), any::<u64>(), 0..5_u64, vec(any::<(u16, u16, u64, u64)>(), 0..3)), 0..4).prop_map(move |drawn| {
-        let one = |(run, (bytes, checksum, entries, contents)): (u64, (u64, u64, u64, Vec<(u16, u16, u64, u64)>))| {
-            SegmentOfTask {
-                name: format!("segments/a b/{run}.seg"),
-                bytes,
-                raw_bytes: bytes / 2,
-                checksum,
-                entries,
-                key_groups: if entries == 0 { 0..0 } else { key_groups.clone() },
-                run,
-                contents: contents
-                    .into_iter()
-                    .map(|(state, version, entries, bytes)| ContentsOfSegment { state, version, entries, bytes })
-                    .collect(),
-            }
-        };
-        (0..).zip(drawn).map(one).collect()
+    let labels = vec(any::<(u16, u16, u64, u64)>(), 0..3);
+    let labels = labels.prop_map(|labels| {
+        labels.into_iter().map(|(state, version, entries, bytes)| count(state, version, entries, bytes)).collect()
+    });
+    let facts = (any::<u64>(), any::<u64>(), 0..5_u64, labels).prop_map(move |(bytes, checksum, entries, labels)| {
+        let key_groups = if entries == 0 { 0..0 } else { key_groups.clone() };
+        SegmentFacts { bytes, checksum, entries, key_groups, raw_bytes: bytes / 2, labels }
+    });
+    vec(facts, 0..4).prop_map(|facts| {
+        let segments = (0..).zip(facts);
+        segments.map(|(run, facts)| SegmentOfTask { name: format!("segments/a b/{run}.seg"), run, facts }).collect()
     })
 }
 
