@@ -12,7 +12,7 @@ use anyhow::anyhow;
 
 use super::args::{StateArgs, StateCommand};
 use crate::{
-    job::{DescribedState, StoredOperator, StoredState},
+    job::{DescribedState, OperatorOfState, StoredState},
     spec::nearest,
 };
 
@@ -27,12 +27,12 @@ pub(super) fn state(command: StateCommand) -> anyhow::Result<u8> {
 }
 
 /// The state that was asked for, and its operator.
-fn find<'s>(stored: &'s StoredState, args: &StateArgs) -> anyhow::Result<(&'s StoredOperator, &'s DescribedState)> {
+fn find<'s>(stored: &'s StoredState, args: &StateArgs) -> anyhow::Result<(OperatorOfState<'s>, &'s DescribedState)> {
     let operator = operator_of(stored, &args.operator)?;
     let found = operator.states.iter().find(|state| state.name == args.state);
     let names = || operator.states.iter().map(|state| state.name.as_str());
     found.map(|state| (operator, state)).ok_or_else(|| {
-        let id = &operator.id;
+        let id = operator.id;
         if operator.states.is_empty() {
             return anyhow!("operator {id} has no state");
         }
@@ -40,11 +40,11 @@ fn find<'s>(stored: &'s StoredState, args: &StateArgs) -> anyhow::Result<(&'s St
     })
 }
 
-fn operator_of<'s>(stored: &'s StoredState, id: &str) -> anyhow::Result<&'s StoredOperator> {
-    let manifest = stored.manifest();
-    manifest.operators.iter().find(|operator| operator.id == id).ok_or_else(|| {
-        let ids = manifest.operators.iter().map(|operator| operator.id.as_str());
-        unknown(&format!("job {} has no operator", manifest.job), id, ids.collect())
+fn operator_of<'s>(stored: &'s StoredState, id: &str) -> anyhow::Result<OperatorOfState<'s>> {
+    let operators = stored.operators();
+    operators.iter().find(|operator| operator.id == id).copied().ok_or_else(|| {
+        let ids = operators.iter().map(|operator| operator.id);
+        unknown(&format!("job {} has no operator", stored.job()), id, ids.collect())
     })
 }
 

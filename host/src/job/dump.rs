@@ -26,7 +26,8 @@ use super::{
     plan::{Role, Vertex},
     stored_state::{
         data_file::{DataFileWriter, FileFacts},
-        manifest::{DescribedState, Ended, Manifest, PluginOfState, StoredFile, StoredOperator},
+        described::DescribedState,
+        manifest::{DumpManifest, Ended, PluginOfState, StoredFile, StoredOperator},
     },
 };
 use crate::{
@@ -107,7 +108,7 @@ impl PreparedJob {
     pub(super) fn finish_dump(&self, ended: Ended) -> Result<(), Fault> {
         let Some(dump) = &self.dump else { return Ok(()) };
         let data = dump.next_data();
-        let manifest = Manifest {
+        let manifest = DumpManifest {
             job: self.spec.name.clone(),
             ended,
             max_parallelism: self.spec.max_parallelism,
@@ -159,8 +160,8 @@ impl PreparedJob {
                 map_key: state.map_key.clone(),
                 value: state.schema.clone(),
                 ttl_ms: state.ttl.map(|ttl| ttl.ms),
-                entries,
-                bytes,
+                entries: Some(entries),
+                bytes: Some(bytes),
             }
         });
         let files = (0_u32..).zip(&written).map(|(task, written)| StoredFile {

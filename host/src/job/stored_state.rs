@@ -1,50 +1,112 @@
-//! State of a job that lies on the disk, and the way to read it: what a dump has written now; checkpoints and savepoints will be read here too.
+//! State of a job that lies somewhere, and the way to read it: what a dump has written, and checkpoints.
 //!
 //! ```text
-//! <folder>/manifest.json                     written last: the state is whole when this is there
-//! <folder>/data-<number>/<operator>-<task>.state    the entries of one task; none for operators without state
+//! <folder>/manifest.json                             a dump: written last, the state is whole when this is there
+//! <folder>/data-<number>/<operator>-<task>.state     the entries of one task; none for operators without state
+//!
+//! <job>/checkpoints/<id>/manifest.json               a checkpoint: written last, put-if-absent
+//! <job>/segments/<operator>/….seg                    entries of a task, newest last; shared by checkpoints
 //! ```
 //!
-//! The manifest says what there is: per operator its states, with kinds, schemas and counts, and its files, with their lengths and checksums (see the module `manifest`).
-//! A file has the stored keys and values of one task in their order (see the module `data_file`); what those are is frozen in the room `state`. Paths in a manifest are relative to it
-//! and go down only, so a folder may be moved.
+//! A manifest says what there is: per operator its states, with kinds and schemas, and its files, with their lengths and checksums (see the modules `manifest`, for dumps, and
+//! `checkpoint_manifest`). A file has stored keys and values of one task in their order: as the module `data_file` draws it in dumps, as a segment of the room `checkpoint` in
+//! checkpoints. What keys and values are is frozen in the room `state`.
 //!
 //! A reader refuses what is newer than itself, and files that are missing, cut or changed, each time with the file's name and what to do. It believes nothing: every block is checked
 //! before it is looked at. It neither writes nor prints, and does not know who wrote.
 
+mod checkpoint_entries;
+mod checkpoint_manifest;
+mod checkpoints;
 pub(super) mod data_file;
+mod deletion;
+pub(super) mod described;
+mod dump_entries;
 mod error;
+mod format;
 pub(super) mod manifest;
+mod place;
+mod verify;
 
 use std::{
     cmp::Ordering,
-    fs,
-    io::{self, Read},
     path::{Path, PathBuf},
-    slice,
+    sync::Arc,
 };
 
+pub use checkpoint_manifest::{
+    CheckpointManifest, CheckpointedOperator, CheckpointedPlugin, CheckpointedSink, CheckpointedSource,
+    CheckpointedTask, Root, SegmentOfTask,
+};
+pub use checkpoints::{Checkpoints, FolderContents, FoundCheckpoint, StoredCheckpoint};
+pub use deletion::{Deletion, DeletionError, JobLock, Unwanted};
+pub use described::DescribedState;
 pub use error::{StoredStateError, StoredStateProblem};
-pub use manifest::{DescribedState, Ended, Manifest, PluginOfState, StoredFile, StoredOperator};
+pub use manifest::{DumpManifest, Ended, PluginOfState, StoredFile, StoredOperator};
+pub use place::StatePlace;
+pub use verify::{DamagedFile, Held, Use, Verified, verify};
 
-use self::data_file::DataFileReader;
+use self::{checkpoint_entries::CheckpointEntries, data_file::DataFileReader, dump_entries::DumpEntries};
 use crate::{
+    checkpoint::Storage,
     operator::StateKind,
-    state::{StoredBytes, StoredKey},
+    state::{StoredBytes, StoredError, StoredKey},
     stream::{hash_key, key_group},
 };
-
-/// The version of manifest and files that this program writes, and the highest that it reads.
-pub(super) const FORMAT_VERSION: u32 = 1;
 
 /// The name of the manifest in its folder.
 pub(super) const MANIFEST: &str = "manifest.json";
 
+/// No manifest is longer: schemas are most of it, and those are bounded.
+const MANIFEST_BYTES_MAX: u64 = 256 << 20;
+
 /// The state of a job, as it was stored.
 #[derive(Debug)]
-pub struct StoredState {
-    folder: PathBuf,
-    manifest: Manifest,
+pub enum StoredState {
+    /// What a job dumped when it had ended.
+    Dump {
+        /// Where it lies.
+        folder: PathBuf,
+        /// What it consists of.
+        manifest: DumpManifest,
+    },
+    /// What a job had at a checkpoint.
+    Checkpoint(StoredCheckpoint),
+}
+
+/// An operator of which state is stored.
+#[derive(Clone, Copy, Debug)]
+pub struct OperatorOfState<'s> {
+    /// Its id in the job.
+    pub id: &'s str,
+    /// The own name of the plugin that it ran.
+    pub plugin: &'s str,
+    /// The own version of that.
+    pub version: &'s str,
+    /// SHA-256 of that.
+    pub digest: &'s str,
+    /// Its number of tasks.
+    pub parallelism: u32,
+    /// Its states, in the order of their numbers.
+    pub states: &'s [DescribedState],
+    tasks: TasksOfState<'s>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum TasksOfState<'s> {
+    Dump(&'s Path, &'s [StoredFile]),
+    Checkpoint(&'s Arc<dyn Storage>, &'s CheckpointedOperator),
+}
+
+/// How much there is of a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Entries.
+    pub entries: u64,
+    /// Bytes of their stored keys and values.
+    pub bytes: u64,
+    /// Whether that is so; else it is what all segments have together, and some of it was written anew or removed in later ones.
+    pub exact: bool,
 }
 
 /// An entry of a state.
@@ -64,94 +126,156 @@ pub struct StoredEntry<'a> {
     pub value: &'a [u8],
 }
 
+impl Counted {
+    const NOTHING: Self = Self { entries: 0, bytes: 0, exact: true };
+
+    fn and(self, more: Self) -> Self {
+        Self { entries: self.entries + more.entries, bytes: self.bytes + more.bytes, exact: self.exact && more.exact }
+    }
+}
+
 impl StoredState {
-    /// Opens the state in a folder: reads the manifest, and looks whether all files are there in full length.
+    /// Opens the state in a place: a dump, a checkpoint, or the newest one of a job's folder. Reads the manifest, and looks whether all files are there in full length.
     ///
     /// # Errors
     /// [`StoredStateError`].
-    pub fn open(folder: &Path) -> Result<Self, StoredStateError> {
-        let state = Self { folder: folder.to_owned(), manifest: read_manifest(folder)? };
-        for file in state.manifest.operators.iter().flat_map(|operator| &operator.files) {
-            DataFileReader::open(&folder.join(&file.path), file.facts)?;
+    pub fn open(path: &Path) -> Result<Self, StoredStateError> {
+        let checkpoint = match StatePlace::open(path)? {
+            StatePlace::Dump(folder, manifest) => {
+                for file in manifest.operators.iter().flat_map(|operator| &operator.files) {
+                    DataFileReader::open(&folder.join(&file.path), file.facts)?;
+                }
+                return Ok(Self::Dump { folder, manifest });
+            }
+            StatePlace::Checkpoint(checkpoint) => checkpoint,
+            StatePlace::Job(checkpoints) => checkpoints.newest()?,
+        };
+        match checkpoint.damage()?.into_iter().next() {
+            Some(damage) => Err(damage),
+            None => Ok(Self::Checkpoint(checkpoint)),
         }
-        Ok(state)
     }
 
-    /// What there is.
-    pub fn manifest(&self) -> &Manifest {
-        &self.manifest
+    /// The job's name.
+    pub fn job(&self) -> &str {
+        match self {
+            Self::Dump { manifest, .. } => &manifest.job,
+            Self::Checkpoint(checkpoint) => &checkpoint.manifest.job,
+        }
+    }
+
+    /// How the job ended that had it; none: it ran on.
+    pub fn ended(&self) -> Option<Ended> {
+        match self {
+            Self::Dump { manifest, .. } => Some(manifest.ended),
+            Self::Checkpoint(checkpoint) => checkpoint.manifest.ended,
+        }
+    }
+
+    /// The checkpoint that it is; none: it is a dump.
+    pub fn checkpoint(&self) -> Option<&CheckpointManifest> {
+        match self {
+            Self::Dump { .. } => None,
+            Self::Checkpoint(checkpoint) => Some(&checkpoint.manifest),
+        }
+    }
+
+    /// All operators, also those without state, in the order of the job file.
+    pub fn operators(&self) -> Vec<OperatorOfState<'_>> {
+        match self {
+            Self::Dump { folder, manifest } => {
+                manifest.operators.iter().map(|operator| OperatorOfState::of_dump(folder, operator)).collect()
+            }
+            Self::Checkpoint(StoredCheckpoint { storage, manifest }) => {
+                manifest.operators.iter().map(|operator| OperatorOfState::of_checkpoint(storage, operator)).collect()
+            }
+        }
+    }
+
+    fn max_parallelism(&self) -> u32 {
+        match self {
+            Self::Dump { manifest, .. } => manifest.max_parallelism,
+            Self::Checkpoint(checkpoint) => checkpoint.manifest.max_parallelism,
+        }
     }
 
     /// The entries of a state in the order of tasks and stored keys: keys by key group, then by length; map keys and list elements in their order. Of broadcast state, which is the
     /// same on all tasks, those of the first task.
-    pub fn entries<'s>(&'s self, operator: &'s StoredOperator, state: &DescribedState) -> Entries<'s> {
-        let files = match state.kind {
-            StateKind::Broadcast => &operator.files[..operator.files.len().min(1)],
-            _ => &operator.files[..],
-        };
-        Entries { folder: &self.folder, files: files.iter(), current: None, state: state.number, wanted: None }
+    pub fn entries<'s>(&'s self, operator: OperatorOfState<'s>, state: &'s DescribedState) -> Entries<'s> {
+        operator.entries(state, Wanted { state: state.number, key: None })
     }
 
-    /// The entries that a key has in a keyed state. Reads the file of the task that owned the key, up to the key.
+    /// The entries that a key has in a keyed state. Reads of the task that owned the key only, and of a dump no more than up to the key, of a checkpoint its key group.
     pub fn entries_of_key<'s>(
         &'s self,
-        operator: &'s StoredOperator,
-        state: &DescribedState,
+        operator: OperatorOfState<'s>,
+        state: &'s DescribedState,
         key: &[u8],
     ) -> Entries<'s> {
-        let group = key_group(hash_key(key), self.manifest.max_parallelism);
-        let owner = operator.files.iter().position(|file| file.key_groups.contains(&group));
-        let files = owner.map_or(&[][..], |owner| slice::from_ref(&operator.files[owner]));
-        let wanted = Some(Wanted { group: group as u16, key: key.to_owned() });
-        Entries { folder: &self.folder, files: files.iter(), current: None, state: state.number, wanted }
+        let group = key_group(hash_key(key), self.max_parallelism());
+        operator.entries(state, Wanted { state: state.number, key: Some((group as u16, key.to_owned())) })
     }
 }
 
-/// Reads the manifest in a folder.
-pub(super) fn read_manifest(folder: &Path) -> Result<Manifest, StoredStateError> {
-    let failed = |path: &Path, problem| StoredStateError { path: path.to_owned(), problem };
-    if let Err(error) = fs::metadata(folder) {
-        let absent = error.kind() == io::ErrorKind::NotFound;
-        return Err(failed(folder, if absent { StoredStateProblem::Absent } else { StoredStateProblem::Io(error) }));
+impl<'s> OperatorOfState<'s> {
+    fn of_dump(folder: &'s Path, operator: &'s StoredOperator) -> Self {
+        Self {
+            id: &operator.id,
+            plugin: &operator.plugin.name,
+            version: &operator.plugin.version,
+            digest: &operator.plugin.digest,
+            parallelism: operator.parallelism,
+            states: &operator.states,
+            tasks: TasksOfState::Dump(folder, &operator.files),
+        }
     }
-    let path = folder.join(MANIFEST);
-    let read = |path: &Path| {
-        let mut text = Vec::new();
-        fs::File::open(path)?.take(manifest::MANIFEST_BYTES_MAX).read_to_end(&mut text)?;
-        Ok(text)
-    };
-    let text = read(&path).map_err(|error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => failed(folder, StoredStateProblem::NoManifest),
-        _ => failed(&path, StoredStateProblem::Io(error)),
-    })?;
-    Manifest::from_json(&path, &text)
+
+    fn of_checkpoint(storage: &'s Arc<dyn Storage>, operator: &'s CheckpointedOperator) -> Self {
+        Self {
+            id: &operator.id,
+            plugin: &operator.plugin.name,
+            version: &operator.plugin.version,
+            digest: &operator.plugin.running,
+            parallelism: operator.parallelism,
+            states: &operator.states,
+            tasks: TasksOfState::Checkpoint(storage, operator),
+        }
+    }
+
+    /// How much there is of one of its states.
+    pub fn counted(&self, state: &DescribedState) -> Counted {
+        match self.tasks {
+            TasksOfState::Dump(..) => {
+                Counted { entries: state.entries.unwrap_or(0), bytes: state.bytes.unwrap_or(0), exact: true }
+            }
+            TasksOfState::Checkpoint(_, operator) => operator.counted(state),
+        }
+    }
+
+    fn entries(self, state: &'s DescribedState, wanted: Wanted) -> Entries<'s> {
+        let shown = |tasks: usize| if state.kind == StateKind::Broadcast { tasks.min(1) } else { tasks };
+        Entries(match self.tasks {
+            TasksOfState::Dump(folder, files) => {
+                EntriesOf::Dump(DumpEntries::new(folder, &files[..shown(files.len())], wanted))
+            }
+            TasksOfState::Checkpoint(storage, CheckpointedOperator { tasks, .. }) => {
+                EntriesOf::Checkpoint(CheckpointEntries::new(storage, &tasks[..shown(tasks.len())], state, wanted))
+            }
+        })
+    }
+}
+
+/// Reads the manifest of the dump in a folder.
+pub(super) fn read_manifest(folder: &Path) -> Result<DumpManifest, StoredStateError> {
+    DumpManifest::from_json(&folder.join(MANIFEST), &place::manifest_of_folder(folder)?)
 }
 
 /// Entries of a state.
-pub struct Entries<'s> {
-    folder: &'s Path,
-    files: slice::Iter<'s, StoredFile>,
-    current: Option<(u32, DataFileReader)>,
-    state: u16,
-    wanted: Option<Wanted>,
-}
+pub struct Entries<'s>(EntriesOf<'s>);
 
-struct Wanted {
-    group: u16,
-    key: Vec<u8>,
-}
-
-impl Wanted {
-    /// The fields of a stored key in their order, as far as they lead to the key.
-    fn order(&self, state: u16) -> (u16, u16, usize, &[u8]) {
-        (self.group, state, self.key.len(), &self.key)
-    }
-}
-
-enum Step {
-    /// To an entry, of this task.
-    Entry(u32),
-    NextFile,
+enum EntriesOf<'s> {
+    Dump(DumpEntries<'s>),
+    Checkpoint(CheckpointEntries<'s>),
 }
 
 impl Entries<'_> {
@@ -161,51 +285,47 @@ impl Entries<'_> {
     /// [`StoredStateError`] when a file was cut or changed.
     #[expect(clippy::should_implement_trait, reason = "it lends, which an iterator can't")]
     pub fn next(&mut self) -> Result<Option<StoredEntry<'_>>, StoredStateError> {
-        loop {
-            if self.current.is_none() {
-                let Some(file) = self.files.next() else { return Ok(None) };
-                self.current = Some((file.task, DataFileReader::open(&self.folder.join(&file.path), file.facts)?));
-            }
-            match self.step()? {
-                Step::NextFile => self.current = None,
-                Step::Entry(task) => {
-                    let (_, reader) = self.current.as_ref().expect("it has just been read");
-                    let (StoredKey { key, namespace, entry, .. }, StoredBytes { version, value, .. }) =
-                        decoded(reader)?;
-                    return Ok(Some(StoredEntry { task, key, namespace, entry, version, value }));
-                }
-            }
+        match &mut self.0 {
+            EntriesOf::Dump(entries) => entries.next(),
+            EntriesOf::Checkpoint(entries) => entries.next(),
         }
-    }
-
-    /// Goes on to the next entry of the state in the current file.
-    fn step(&mut self) -> Result<Step, StoredStateError> {
-        let Some((task, reader)) = &mut self.current else { return Ok(Step::NextFile) };
-        while reader.advance()? {
-            let (stored, _) = decoded(reader)?;
-            match &self.wanted {
-                None if stored.state == self.state => return Ok(Step::Entry(*task)),
-                None => {}
-                Some(wanted) => {
-                    let found = (stored.key_group, stored.state, stored.key.len(), stored.key);
-                    match found.cmp(&wanted.order(self.state)) {
-                        Ordering::Less => {}
-                        Ordering::Equal => return Ok(Step::Entry(*task)),
-                        // Everything is in order: nothing more of the key can come.
-                        Ordering::Greater => break,
-                    }
-                }
-            }
-        }
-        Ok(Step::NextFile)
     }
 }
 
-/// The entry that was read last.
-fn decoded(reader: &DataFileReader) -> Result<(StoredKey<'_>, StoredBytes<'_>), StoredStateError> {
-    let (key, value) = reader.last();
-    let decoded = StoredKey::decode(key).and_then(|key| Ok((key, StoredBytes::decode(value)?)));
-    decoded.map_err(|error| reader.corrupt(&error.to_string()))
+/// Which entries are wanted: those of a state, or of one key in it.
+struct Wanted {
+    state: u16,
+    /// Key group and key.
+    key: Option<(u16, Vec<u8>)>,
+}
+
+impl Wanted {
+    fn key_group(&self) -> Option<u32> {
+        self.key.as_ref().map(|(group, _)| (*group).into())
+    }
+
+    /// Where a stored key lies: `Equal`, it is wanted; `Less`, what is wanted may follow; `Greater`, nothing does any more.
+    fn order_of(&self, stored_key: &[u8]) -> Result<Ordering, StoredError> {
+        let stored = StoredKey::decode(stored_key)?;
+        Ok(match &self.key {
+            // Each key group has every state.
+            None if stored.state == self.state => Ordering::Equal,
+            None => Ordering::Less,
+            Some((group, key)) => (stored.key_group, stored.state, stored.key.len(), stored.key).cmp(&(
+                *group,
+                self.state,
+                key.len(),
+                key,
+            )),
+        })
+    }
+}
+
+/// What lies under a stored key.
+fn decoded<'a>(task: u32, stored_key: &'a [u8], stored_value: &'a [u8]) -> Result<StoredEntry<'a>, StoredError> {
+    let StoredKey { key, namespace, entry, .. } = StoredKey::decode(stored_key)?;
+    let StoredBytes { version, value, .. } = StoredBytes::decode(stored_value)?;
+    Ok(StoredEntry { task, key, namespace, entry, version, value })
 }
 
 #[cfg(test)]

@@ -7,37 +7,36 @@ use serde_json::{Value, json};
 use super::operator_of;
 use crate::{
     cli::{EXIT_DONE, args::StateListArgs, show},
-    job::{DescribedState, Ended, StoredOperator, StoredState},
+    job::{Counted, DescribedState, OperatorOfState, StoredState},
 };
 
 pub(super) fn list(args: StateListArgs) -> anyhow::Result<u8> {
-    let stored = StoredState::open(&args.folder)?;
-    let manifest = stored.manifest();
+    let stored = StoredState::open(&args.place)?;
     let operators = match &args.operator {
         Some(id) => vec![operator_of(&stored, id)?],
-        None => manifest.operators.iter().collect(),
+        None => stored.operators(),
     };
     show::out(|out| {
         if args.json {
             let document = json!({
-                "job": manifest.job,
-                "ended": manifest.ended,
-                "operators": operators.iter().map(|operator| operator_to_json(operator)).collect::<Vec<_>>(),
+                "job": stored.job(),
+                "ended": stored.ended(),
+                "checkpoint": stored.checkpoint().map(|checkpoint| checkpoint.id.0),
+                "operators": operators.iter().map(operator_to_json).collect::<Vec<_>>(),
             });
             return writeln!(out, "{document}");
         }
-        let ended = match manifest.ended {
-            Ended::Done => "at the end of its input",
-            Ended::Stopped => "when it was stopped",
-        };
-        writeln!(out, "job {}, {ended}", manifest.job)?;
+        let moment =
+            [stored.checkpoint().map(show::checkpoint), stored.ended().map(|ended| show::ended(ended).to_owned())];
+        writeln!(out, "job {}, {}", stored.job(), moment.into_iter().flatten().collect::<Vec<_>>().join(", "))?;
         print(&operators, out)
     })?;
     Ok(EXIT_DONE)
 }
 
-fn operator_to_json(operator: &StoredOperator) -> Value {
+fn operator_to_json(operator: &OperatorOfState<'_>) -> Value {
     let state = |state: &DescribedState| {
+        let Counted { entries, bytes, exact } = operator.counted(state);
         json!({
             "name": state.name,
             "kind": state.kind_name(),
@@ -46,23 +45,32 @@ fn operator_to_json(operator: &StoredOperator) -> Value {
             "map_key": state.map_key.as_ref().map(show::schema),
             "value": show::schema(&state.value),
             "ttl_ms": state.ttl_ms,
-            "entries": state.entries,
-            "bytes": state.bytes,
+            "entries": entries,
+            "bytes": bytes,
+            "exact": exact,
         })
     };
     json!({
         "id": operator.id,
-        "plugin": operator.plugin.name,
-        "version": operator.plugin.version,
-        "digest": operator.plugin.digest,
+        "plugin": operator.plugin,
+        "version": operator.version,
+        "digest": operator.digest,
         "parallelism": operator.parallelism,
         "states": operator.states.iter().map(state).collect::<Vec<_>>(),
     })
 }
 
 /// A line for each state, in columns.
-fn print(operators: &[&StoredOperator], out: &mut impl Write) -> io::Result<()> {
-    let states = || operators.iter().flat_map(|operator| &operator.states);
+fn print(operators: &[OperatorOfState<'_>], out: &mut impl Write) -> io::Result<()> {
+    let states = || operators.iter().flat_map(|operator| operator.states);
+    let counts = operators.iter().flat_map(|operator| operator.states.iter().map(|state| operator.counted(state)));
+    let counts: Vec<_> = counts
+        .map(|counted| [counted.entries, counted.bytes].map(|number| show::count(number, counted.exact)))
+        .collect();
+    let count_width =
+        |column: usize, least| counts.iter().map(|count| count[column].len()).max().unwrap_or(0).max(least);
+    let (entries_width, bytes_width) = (count_width(0, 13), count_width(1, 15));
+    let mut counts = counts.iter();
     let width = |shown: fn(&DescribedState) -> usize, least| states().map(shown).max().unwrap_or(0).max(least);
     let name = width(|state| state.name.len(), 5);
     let kind = width(|state| state.kind_name().len(), 4);
@@ -73,11 +81,18 @@ fn print(operators: &[&StoredOperator], out: &mut impl Write) -> io::Result<()> 
             continue;
         }
         writeln!(out, "operator {}, {tasks}", operator.id)?;
-        writeln!(out, "  {:name$}  {:kind$}  {:>13}  {:>15}  what", "state", "kind", "entries", "bytes")?;
-        for state in &operator.states {
-            let (entries, bytes) = (show::number(state.entries), show::number(state.bytes));
+        writeln!(
+            out,
+            "  {:name$}  {:kind$}  {:>entries_width$}  {:>bytes_width$}  what",
+            "state", "kind", "entries", "bytes"
+        )?;
+        for (state, [entries, bytes]) in operator.states.iter().zip(counts.by_ref()) {
             let kind_name = state.kind_name();
-            write!(out, "  {:name$}  {kind_name:kind$}  {entries:>13}  {bytes:>15}  {}", state.name, state.value)?;
+            write!(
+                out,
+                "  {:name$}  {kind_name:kind$}  {entries:>entries_width$}  {bytes:>bytes_width$}  {}",
+                state.name, state.value
+            )?;
             if let Some(key) = &state.key {
                 write!(out, ", by {key}")?;
             }

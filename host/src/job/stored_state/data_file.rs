@@ -13,7 +13,7 @@
 //!   another order unnoticed, and the last checksum stands for the whole file.
 //! - A block is closed when it has 64 KiB, and holds whole entries only. A reader allocates no more than the largest entry needs, whatever the bytes say.
 //!
-//! Blocks are not compressed and there is no index yet: both come with checkpoints, under the next version.
+//! Blocks are not compressed and there is no index: segments of checkpoints have both.
 
 use std::{
     fs::File,
@@ -24,8 +24,8 @@ use std::{
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
-    FORMAT_VERSION,
     error::{StoredStateError, StoredStateProblem},
+    format::DUMP_VERSION,
 };
 use crate::state::STORED_KEY_BYTES_MAX;
 
@@ -63,7 +63,7 @@ impl DataFileWriter {
     pub(in crate::job) fn create(path: &Path) -> io::Result<Self> {
         let in_file = |error| named(path, &error);
         let mut file = BufWriter::new(File::create_new(path).map_err(in_file)?);
-        file.write_all(MAGIC).and_then(|()| file.write_all(&FORMAT_VERSION.to_be_bytes())).map_err(in_file)?;
+        file.write_all(MAGIC).and_then(|()| file.write_all(&DUMP_VERSION.to_be_bytes())).map_err(in_file)?;
         let facts = FileFacts { bytes: FILE_HEAD as u64, entries: 0, checksum: 0 };
         Ok(Self { path: path.to_owned(), file, block: vec![0; HEAD], block_entries: 0, facts })
     }
@@ -170,8 +170,10 @@ impl DataFileReader {
             return Err(reader.corrupt("it does not begin as a file with state does"));
         }
         match u32::from_be_bytes(version.try_into().expect("4 bytes")) {
-            FORMAT_VERSION => Ok(reader),
-            newer if newer > FORMAT_VERSION => Err(failed(StoredStateProblem::Newer(newer.into()))),
+            DUMP_VERSION => Ok(reader),
+            newer if newer > DUMP_VERSION => {
+                Err(failed(StoredStateProblem::Newer { found: newer.into(), latest: DUMP_VERSION }))
+            }
             other => Err(reader.corrupt(&format!("there never was a format version {other}"))),
         }
     }

@@ -1,29 +1,20 @@
-//! The manifest of stored state as it lies on the disk, and as it is used.
+//! The manifest of a dump as it lies on the disk, and as it is used: format version 1.
 //!
 //! A person can read it: JSON with names in kebab-case, in the order in which things are declared. Frozen, by format version; a reader refuses what is newer before it looks at
 //! anything else, and a member that it does not know after that.
 
-use std::{collections::BTreeSet, ops::Range, path::Path};
+use std::{ops::Range, path::Path};
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{
-    FORMAT_VERSION,
     data_file::FileFacts,
+    described::{DescribedState, StateDocument, check_numbers},
     error::{StoredStateError, StoredStateProblem},
+    format::{DUMP_VERSION, FORMAT, Format},
 };
-use crate::{
-    operator::StateKind,
-    stream::{MAX_PARALLELISM_LIMIT, schema::Schema},
-};
-
-/// By this a manifest is known from other JSON.
-const FORMAT: &str = "wasmill-state";
-
-/// No manifest is longer: schemas are most of it, and those are bounded.
-pub(super) const MANIFEST_BYTES_MAX: u64 = 256 << 20;
+use crate::stream::MAX_PARALLELISM_LIMIT;
 
 /// How the job ended that left the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,24 +60,6 @@ pub struct PluginOfState {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct StateDocument {
-    number: u16,
-    name: String,
-    kind: String,
-    schema_version: u16,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    key: Option<Value>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    map_key: Option<Value>,
-    value: Value,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    ttl_ms: Option<u64>,
-    entries: u64,
-    bytes: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct FileDocument {
     task: u32,
     /// From the first one to behind the last one.
@@ -97,9 +70,9 @@ struct FileDocument {
     checksum: String,
 }
 
-/// Stored state of a job: which, and where.
+/// A dump of a job that has ended: which state, and where.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Manifest {
+pub struct DumpManifest {
     /// The job's name.
     pub job: String,
     /// How it ended.
@@ -125,31 +98,6 @@ pub struct StoredOperator {
     pub files: Vec<StoredFile>,
 }
 
-/// A state as its operator described it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DescribedState {
-    /// Its number in the descriptor, which is in the stored keys.
-    pub number: u16,
-    /// Its name.
-    pub name: String,
-    /// Its kind.
-    pub kind: StateKind,
-    /// Version of the schema.
-    pub version: u16,
-    /// Schema of the keys; none for operator state.
-    pub key: Option<Schema>,
-    /// Schema of the map keys, for maps.
-    pub map_key: Option<Schema>,
-    /// Schema of the values.
-    pub value: Schema,
-    /// Time to live in milliseconds.
-    pub ttl_ms: Option<u64>,
-    /// How many entries, over all tasks.
-    pub entries: u64,
-    /// Bytes of their stored keys and values.
-    pub bytes: u64,
-}
-
 /// A file of a task.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredFile {
@@ -162,23 +110,12 @@ pub struct StoredFile {
     pub(in crate::job) facts: FileFacts,
 }
 
-const KINDS: [(&str, StateKind); 8] = [
-    ("value", StateKind::Value),
-    ("reducing", StateKind::Reducing),
-    ("aggregating", StateKind::Aggregating),
-    ("keyed-list", StateKind::KeyedList),
-    ("keyed-map", StateKind::KeyedMap),
-    ("operator-list", StateKind::OperatorList),
-    ("operator-union", StateKind::OperatorUnion),
-    ("broadcast", StateKind::Broadcast),
-];
-
-impl Manifest {
+impl DumpManifest {
     /// The manifest's text.
     pub(in crate::job) fn to_json(&self) -> String {
         let document = Document {
             format: FORMAT.to_owned(),
-            format_version: FORMAT_VERSION,
+            format_version: DUMP_VERSION,
             job: self.job.clone(),
             ended: self.ended,
             max_parallelism: self.max_parallelism,
@@ -193,15 +130,9 @@ impl Manifest {
     pub(in crate::job) fn from_json(path: &Path, text: &[u8]) -> Result<Self, StoredStateError> {
         let failed = |problem| StoredStateError { path: path.to_owned(), problem };
         let damaged = |what: String| failed(StoredStateProblem::Manifest(what));
-        let json: Value = serde_json::from_slice(text).map_err(|error| damaged(error.to_string()))?;
-        if json["format"] != FORMAT {
-            return Err(failed(StoredStateProblem::Foreign));
-        }
-        match json["format-version"].as_u64().unwrap_or(0) {
-            0 => return Err(damaged("its format version is no number above 0".into())),
-            version if version > FORMAT_VERSION.into() => return Err(failed(StoredStateProblem::Newer(version))),
-            _ => {}
-        }
+        let (Format::Dump, json) = Format::of(path, text)? else {
+            return Err(failed(StoredStateProblem::NoDump));
+        };
         let document: Document = serde_json::from_value(json).map_err(|error| damaged(error.to_string()))?;
         if !(1..=MAX_PARALLELISM_LIMIT).contains(&document.max_parallelism) {
             return Err(damaged(format!("there can't be {} key groups", document.max_parallelism)));
@@ -217,6 +148,17 @@ impl Manifest {
             operators: operators.collect::<Result<_, _>>()?,
         })
     }
+}
+
+/// A checksum as manifests write it.
+pub(super) fn checksum_of_hex(text: &str) -> Result<u64, String> {
+    u64::from_str_radix(text, 16).map_err(|_| format!("`{text}` is no checksum"))
+}
+
+/// Whether a name leads nowhere but down.
+pub(super) fn goes_down(name: &str) -> bool {
+    let plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains(['\\', '\0']);
+    name.split('/').all(plain)
 }
 
 impl StoredOperator {
@@ -240,15 +182,13 @@ impl StoredOperator {
     fn from_document(id: String, document: OperatorDocument) -> Result<Self, String> {
         let states: Vec<_> =
             document.states.into_iter().map(DescribedState::from_document).collect::<Result<_, _>>()?;
-        let numbers: BTreeSet<_> = states.iter().map(|state| state.number).collect();
-        if numbers.len() != states.len() {
-            return Err("two states have one number".into());
+        check_numbers(&states)?;
+        if let Some(uncounted) = states.iter().find(|state| state.entries.is_none() || state.bytes.is_none()) {
+            return Err(format!("state {} has no entries or bytes", uncounted.name));
         }
         let files = document.files.into_iter().map(|file| {
-            let checksum = u64::from_str_radix(&file.checksum, 16);
-            let checksum = checksum.map_err(|_| format!("`{}` is no checksum", file.checksum))?;
-            let plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains(['\\', '\0']);
-            if !file.path.split('/').all(plain) {
+            let checksum = checksum_of_hex(&file.checksum)?;
+            if !goes_down(&file.path) {
                 return Err(format!("`{}` is no path below the manifest", file.path));
             }
             Ok(StoredFile {
@@ -264,55 +204,5 @@ impl StoredOperator {
             return Err(format!("it has {tasks} tasks with state and files of others"));
         }
         Ok(Self { id, plugin: document.plugin, parallelism: document.parallelism, states, files })
-    }
-}
-
-impl DescribedState {
-    fn to_document(&self) -> StateDocument {
-        let schema = |schema: &Schema| serde_json::from_str(&schema.document()).unwrap_or_default();
-        StateDocument {
-            number: self.number,
-            name: self.name.clone(),
-            kind: self.kind_name().to_owned(),
-            schema_version: self.version,
-            key: self.key.as_ref().map(schema),
-            map_key: self.map_key.as_ref().map(schema),
-            value: schema(&self.value),
-            ttl_ms: self.ttl_ms,
-            entries: self.entries,
-            bytes: self.bytes,
-        }
-    }
-
-    /// Its kind, as manifests and the WIT name it.
-    pub fn kind_name(&self) -> &'static str {
-        KINDS.iter().find(|(_, kind)| *kind == self.kind).map_or("", |(name, _)| name)
-    }
-
-    fn from_document(document: StateDocument) -> Result<Self, String> {
-        let name = document.name;
-        let kind = KINDS.iter().find(|(known, _)| *known == document.kind).map(|(_, kind)| *kind);
-        let kind = kind.ok_or_else(|| format!("state {name} has the kind `{}`, which is not known", document.kind))?;
-        let schema = |what: &str, json: &Value| {
-            Schema::parse(&json.to_string()).map_err(|error| format!("state {name}, {what}: {error}"))
-        };
-        let key = document.key.as_ref().map(|json| schema("key", json)).transpose()?;
-        let map_key = document.map_key.as_ref().map(|json| schema("map key", json)).transpose()?;
-        let value = schema("value", &document.value)?;
-        if key.is_some() != kind.is_keyed() || map_key.is_some() != kind.is_map() {
-            return Err(format!("state {name} does not have the schemas that a {kind} state has"));
-        }
-        Ok(Self {
-            number: document.number,
-            name,
-            kind,
-            version: document.schema_version,
-            key,
-            map_key,
-            value,
-            ttl_ms: document.ttl_ms,
-            entries: document.entries,
-            bytes: document.bytes,
-        })
     }
 }

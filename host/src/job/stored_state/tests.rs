@@ -1,5 +1,7 @@
 //! Any state that is dumped is read back, and manifests are frozen.
 
+mod checkpoints;
+
 use std::{collections::BTreeMap, fs};
 
 use proptest::{collection::btree_map, prelude::*};
@@ -30,8 +32,8 @@ fn described(number: u16, name: &str, kind: StateKind) -> DescribedState {
         map_key: kind.is_map().then(Schema::u64),
         value: Schema::bytes(),
         ttl_ms: (number == MAP).then_some(1_000),
-        entries: 7,
-        bytes: 99,
+        entries: Some(7),
+        bytes: Some(99),
     }
 }
 
@@ -75,7 +77,7 @@ fn store(keyed: &Keyed, list: &[u8]) -> Stored {
     stored
 }
 
-fn write(folder: &TempDir, stored: &Stored) -> Manifest {
+fn write(folder: &TempDir, stored: &Stored) -> DumpManifest {
     fs::create_dir_all(folder.path().join("data-1")).expect("it can be made");
     let files = (0_u32..).zip(stored).map(|(task, entries)| {
         let path = format!("data-1/count-{task}.state");
@@ -85,7 +87,7 @@ fn write(folder: &TempDir, stored: &Stored) -> Manifest {
         StoredFile { task, key_groups, path, facts: file.finish().expect("there is room") }
     });
     let plugin = PluginOfState { name: "plugin".into(), version: "1.2.3".into(), digest: "00ff".into() };
-    let manifest = Manifest {
+    let manifest = DumpManifest {
         job: "job".into(),
         ended: Ended::Stopped,
         max_parallelism: GROUPS,
@@ -130,8 +132,8 @@ proptest! {
         let folder = tempfile::tempdir().expect("a folder");
         let manifest = write(&folder, &store(&keyed, &list));
         let stored = StoredState::open(folder.path()).expect("it is whole");
-        prop_assert_eq!(stored.manifest(), &manifest);
-        let operator = &stored.manifest().operators[1];
+        prop_assert_eq!(&read_manifest(folder.path()).expect("it is whole"), &manifest);
+        let operator = stored.operators()[1];
         let task_of = |key: &[u8]| task_of_key_group(key_group(hash_key(key), GROUPS), TASKS, GROUPS);
         let of = |wanted: u16| keyed.iter().filter(move |((state, ..), _)| *state == wanted);
         let owned = |((_, key, namespace, rest), value): (&(u16, Vec<u8>, Vec<u8>, Vec<u8>), &Vec<u8>)| {
@@ -210,11 +212,13 @@ fn wrong_manifests_are_refused_with_what_to_do() {
         (changed("wasmill-state", "web-app"), "this is no manifest of state"),
         (
             changed("\"format-version\": 1", "\"format-version\": 3"),
-            "it has format version 3, and this wasmill reads up to 1",
+            "it has format version 3, and this wasmill reads up to 2",
         ),
         (changed("\"format-version\": 1", "\"format-version\": 9, \"new\": 1"), "it has format version 9"),
         (changed("\"format-version\": 1", "\"format-version\": \"1\""), "its format version is no number above 0"),
+        (changed("\"format-version\": 1", "\"format-version\": 2"), "the manifest is damaged: it does not end with its checksum"),
         (changed("\"job\"", "\"jop\""), "unknown field `jop`"),
+        (changed("\"entries\": 7,", ""), "state value has no entries or bytes"),
         (
             changed("\"keyed-map\"", "\"keyed-set\""),
             "operator count: state map has the kind `keyed-set`, which is not known",
