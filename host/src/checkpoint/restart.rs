@@ -106,6 +106,7 @@ impl RestartPolicy {
     fn ends_at_once(&mut self, fault: &FaultFacts) -> Option<String> {
         match fault.kind {
             FaultKind::HostBug => Some("wasmill itself is wrong, and would be again".to_owned()),
+            FaultKind::Unfit => Some("no other try makes it better".to_owned()),
             FaultKind::External => None,
             _ if self.poison.as_ref() == Some(fault) => {
                 let from = match fault.restored_from {

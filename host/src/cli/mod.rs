@@ -74,7 +74,14 @@ fn exit_code(error: &anyhow::Error) -> u8 {
             EXIT_PLUGIN
         }
         Some(JobError::Fault(_) | JobError::Engine(_)) => EXIT_FAILED,
-        Some(JobError::Spec(_) | JobError::Connector { .. }) => EXIT_USAGE,
+        Some(JobError::State(_) | JobError::Refused(_)) => EXIT_STATE,
+        Some(
+            JobError::Spec(_)
+            | JobError::Connector { .. }
+            | JobError::Storage(_)
+            | JobError::Folder { .. }
+            | JobError::Running(_),
+        ) => EXIT_USAGE,
         None if error.is::<crate::wasm::LoadError>() || error.is::<crate::job::builder::BuildError>() => EXIT_PLUGIN,
         None if error.is::<crate::wasm::EngineError>() => EXIT_FAILED,
         None => EXIT_USAGE,

@@ -1,6 +1,7 @@
 //! `wasmill run`.
 
 use std::{
+    cell::RefCell,
     fs,
     io::IsTerminal,
     io::Write,
@@ -31,7 +32,10 @@ pub(super) fn run(args: RunArgs, process_start: Instant) -> anyhow::Result<u8> {
     if args.json && job.sinks.iter().any(|sink| matches!(sink.kind, SinkKind::Stdout { .. })) {
         bail!("--json and a stdout sink both want standard output: use --report FILE, or another sink");
     }
-    begins_at_the_beginning(&Start { from: args.from, discard_results_after: args.discard_results_after })?;
+    let start = Start { from: args.from, discard_results_after: args.discard_results_after };
+    if job.checkpoint.is_none() {
+        begins_at_the_beginning(&start)?;
+    }
     // Better now than after hours of work.
     let dump = args.dump_state.as_deref().map(DumpFolder::claim).transpose()?;
     let mut loader = Loader::new(cache_folder().as_deref())?;
@@ -48,25 +52,33 @@ pub(super) fn run(args: RunArgs, process_start: Instant) -> anyhow::Result<u8> {
     // Records and a progress line on one terminal would write over each other.
     let shows_records = prepared.spec.sinks.iter().any(|sink| matches!(sink.kind, SinkKind::Stdout { .. }));
     let quiet = shows_records && std::io::stdout().is_terminal();
-    let mut line = show::ProgressLine::new();
+    let line = RefCell::new(show::ProgressLine::new());
     let options = RunOptions {
         executor: args.seed.map_or(Executor::Threads, Executor::Seeded),
+        start,
         process_start,
         control: Arc::clone(&control),
         progress: &mut |progress| {
             if !quiet {
-                line.show(progress);
+                line.borrow_mut().show(progress);
             }
         },
+        say: &mut |text| {
+            line.borrow_mut().clear();
+            show::say(text);
+        },
+        simulation: None,
     };
     let (report, fault) = prepared.run(options)?;
-    line.clear();
+    line.borrow_mut().clear();
     let reported = args.report.as_deref().map_or(Ok(()), |path| write_report(path, &report));
     if control.closed.load(Ordering::Relaxed) && report.outcome == Outcome::Stopped {
         // Whoever read standard output has gone (`| head`), and probably does not want a summary either.
         return reported.map(|()| EXIT_DONE);
     }
-    show::summary(&report);
+    if report.outcome != Outcome::AlreadyDone {
+        show::summary(&report);
+    }
     if let (Some(folder), None) = (&args.dump_state, &fault) {
         let folder = folder.display();
         show::say(&format!("state written to {folder}: wasmill state list {folder}"));

@@ -136,6 +136,7 @@ fn write_summary(out: &mut impl Write, report: &Report) -> io::Result<()> {
         Outcome::Done => "done",
         Outcome::Stopped => "stopped",
         Outcome::Failed => "failed",
+        Outcome::AlreadyDone => "was done before",
     };
     let memory = report.peak_memory_bytes as f64 / (1 << 20) as f64;
     writeln!(

@@ -15,7 +15,12 @@ pub struct WatermarkTracker {
 impl WatermarkTracker {
     /// For so many inputs, none of which has a watermark yet.
     pub fn new(inputs: usize) -> Self {
-        Self { inputs: vec![None; inputs], current: None }
+        Self::restored(inputs, None)
+    }
+
+    /// The same, where the task had given out a watermark before: it gives out none below it.
+    pub fn restored(inputs: usize, current: Option<EventTime>) -> Self {
+        Self { inputs: vec![None; inputs], current }
     }
 
     /// An input's watermark rose. Returns the task's watermark if that rose too.

@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use crossbeam::sync::{Parker, Unparker};
 
 use super::{
+    checkpointing::{Attempt, Checkpointing, Origin},
     plan::{Carries, Plan, PlannedEdge, Role},
     plugins::JobError,
     prepare::PreparedJob,
@@ -50,10 +51,18 @@ struct Place {
 }
 
 /// Makes the place where a task's work off the record path runs, given a name for it.
-pub(super) type MakeBackground = fn(String) -> Arc<dyn Background>;
+pub(super) type MakeBackground = Arc<dyn Fn(String) -> Arc<dyn Background> + Send + Sync>;
+
+/// What is assembled for an attempt that takes checkpoints.
+pub(super) struct WithCheckpoints<'a> {
+    pub(super) checkpointing: &'a Checkpointing,
+    pub(super) attempt: &'a mut Attempt,
+    pub(super) origin: Option<&'a Origin>,
+}
 
 struct Assembler<'a> {
     job: &'a PreparedJob,
+    checkpoints: Option<WithCheckpoints<'a>>,
     clock: Arc<dyn Clock>,
     control: Arc<Control>,
     background: MakeBackground,
@@ -68,13 +77,15 @@ pub(super) fn assemble(
     job: &PreparedJob,
     clock: Arc<dyn Clock>,
     control: Arc<Control>,
-    background: MakeBackground,
+    background: &MakeBackground,
+    checkpoints: Option<WithCheckpoints<'_>>,
 ) -> Result<Assembled, JobError> {
     let mut assembler = Assembler {
         job,
+        checkpoints,
         clock,
         control,
-        background,
+        background: Arc::clone(background),
         parkers: HashMap::new(),
         inputs: HashMap::new(),
         outlets: HashMap::new(),
@@ -158,8 +169,8 @@ impl Assembler<'_> {
     }
 
     fn task(&mut self, root: Place, task: u32) -> Result<(Task, Parker), JobError> {
-        let mut nodes = Vec::new();
-        self.add_node(root, task, &mut nodes)?;
+        let (mut nodes, mut places) = (Vec::new(), Vec::new());
+        self.add_node(root, task, &mut nodes, &mut places)?;
         let vertex = &self.plan().vertices[root.vertex];
         let names: Vec<_> = nodes.iter().map(|node: &Node| node.id.as_str()).collect();
         let name = format!("{}/{task}", names.join("+"));
@@ -182,6 +193,10 @@ impl Assembler<'_> {
             }
         };
         let batch = self.job.spec.batch;
+        let checkpoints = self.checkpoints.as_mut().map(|with| {
+            let watermark = with.checkpointing.watermark(with.origin, root.vertex);
+            with.attempt.task(&name, places, with.checkpointing.mode(), watermark)
+        });
         let task_of_root = Task::new(
             name,
             head,
@@ -190,13 +205,20 @@ impl Assembler<'_> {
             (batch.limits, batch.timeout),
             Arc::clone(&self.clock),
             Arc::clone(&self.control),
+            checkpoints,
         );
         let parker = self.parkers.get_mut(&(root, task)).and_then(|(parker, _)| parker.take());
         Ok((task_of_root, parker.expect("each task is made once")))
     }
 
     /// Adds the node of a place and everything chained behind it; returns its number.
-    fn add_node(&mut self, place: Place, task: u32, nodes: &mut Vec<Node>) -> Result<usize, JobError> {
+    fn add_node(
+        &mut self,
+        place: Place,
+        task: u32,
+        nodes: &mut Vec<Node>,
+        places: &mut Vec<(usize, u32)>,
+    ) -> Result<usize, JobError> {
         let counters = Arc::new(OperatorCounters::default());
         self.counters[place.vertex].push(Arc::clone(&counters));
         let vertex = &self.plan().vertices[place.vertex];
@@ -209,6 +231,7 @@ impl Assembler<'_> {
             Role::Sink(index) => NodeKind::Sink(Some(self.writer(index, place, task, &counters)?)),
         };
         let number = nodes.len();
+        places.push((place.vertex, task));
         nodes.push(Node { id, kind, targets: Vec::new(), dead_targets: Vec::new(), counters });
         let outgoing: Vec<usize> =
             (0..self.plan().edges.len()).filter(|edge| self.plan().edges[*edge].from == place.vertex).collect();
@@ -218,7 +241,7 @@ impl Assembler<'_> {
         for index in outgoing {
             let edge = self.plan().edges[index].clone();
             let target = if edge.chained {
-                Target::Chained(self.add_node(self.place_of(index), task, nodes)?)
+                Target::Chained(self.add_node(self.place_of(index), task, nodes, places)?)
             } else {
                 self.edge(index, &edge, task)
             };
@@ -242,12 +265,21 @@ impl Assembler<'_> {
     }
 
     fn execution(
-        &self,
+        &mut self,
         index: usize,
         vertex: usize,
         task: u32,
         counters: &Arc<OperatorCounters>,
     ) -> Result<Execution, JobError> {
+        let id = self.plan().vertices[vertex].id.clone();
+        let has_state = !self.job.plugins[index].plugin.descriptor().states.is_empty();
+        let (snapshots, restored) = match &mut self.checkpoints {
+            Some(with) if has_state => {
+                let restored = with.checkpointing.restored(with.origin, vertex, task)?;
+                (Some(with.attempt.keeper(vertex, &id, task)), restored)
+            }
+            _ => (None, Restored::default()),
+        };
         let (spec, planned) = (&self.job.spec, &self.plan().vertices[vertex]);
         let operator = &spec.operators[index];
         let inputs = self.job.plugins[index].plugin.descriptor().inputs.len() as u32;
@@ -289,11 +321,10 @@ impl Assembler<'_> {
             time: CallTime { now: self.clock.now(), watermark: None },
             log,
             spill: self.spill(&planned.id, task),
-            snapshots: None,
-            restored: Restored::default(),
+            snapshots,
+            restored,
         });
         let mut execution = execution.map_err(JobError::Fault)?;
-        let has_state = !self.job.plugins[index].plugin.descriptor().states.is_empty();
         if let Some(dump) = self.job.dump.as_ref().filter(|_| has_state) {
             execution.give_state_to(dump.keeper(&planned.id, task));
         }

@@ -2,6 +2,7 @@
 
 mod assemble;
 pub mod builder;
+mod checkpointing;
 mod dump;
 mod plan;
 mod plugins;
@@ -12,12 +13,13 @@ mod start;
 mod stored_state;
 mod timeline;
 
+pub use checkpointing::{CheckpointCounters, LastCheckpoint};
 pub use dump::{DumpFolder, DumpFolderError};
 pub use plan::{Carries, Plan, PlannedEdge, Role, SinkFacts, SourceFacts, Vertex, plan};
 pub use plugins::{JobError, Loader, Located};
 pub use prepare::{PreparedJob, prepare};
-pub use report::{Outcome, Report, VertexReport};
-pub use run::{Executor, Progress, RunOptions};
+pub use report::{CheckpointReport, LastCheckpointReport, Outcome, Report, VertexReport};
+pub use run::{Executor, Progress, RunOptions, Simulation};
 pub use start::{Start, StartFrom};
 pub use stored_state::{
     CheckpointManifest, CheckpointedOperator, CheckpointedPlugin, CheckpointedSink, CheckpointedSource,

@@ -7,10 +7,15 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use thiserror::Error;
 
-use super::builder::{BuildError, Builder};
+use super::{
+    builder::{BuildError, Builder},
+    stored_state::StoredStateError,
+};
 use crate::{
+    checkpoint::StorageError,
     connector::ConnectorError,
     operator::Plugin,
     spec::{JobFile, PluginSpec, SpecError},
@@ -75,6 +80,26 @@ pub enum JobError {
     /// WebAssembly can't be run here.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The storage of checkpoints can't be used.
+    #[error("the storage of checkpoints: {0}")]
+    Storage(StorageError),
+    /// A folder can't be made.
+    #[error("{}: making the folder: {source}", path.display())]
+    Folder {
+        /// Which one.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// Another run of the job is under way.
+    #[error("{0}")]
+    Running(String),
+    /// A checkpoint can't be read.
+    #[error(transparent)]
+    State(StoredStateError),
+    /// A checkpoint does not fit the job, or what was asked for.
+    #[error("{0}")]
+    Refused(String),
     /// The job failed while it ran.
     #[error("{0}")]
     Fault(Fault),
@@ -84,7 +109,7 @@ pub enum JobError {
 pub struct Loader {
     engine: Arc<Engine>,
     builder: Builder,
-    loaded: HashMap<PathBuf, Arc<WasmPlugin>>,
+    loaded: HashMap<PathBuf, (Arc<WasmPlugin>, Bytes)>,
 }
 
 /// A loaded plugin, and where its component lies.
@@ -92,8 +117,10 @@ pub struct Loader {
 pub struct Located {
     /// The plugin.
     pub plugin: Arc<WasmPlugin>,
-    /// The component.
+    /// Where the component lies.
     pub path: PathBuf,
+    /// The component, as it was loaded.
+    pub component: Bytes,
 }
 
 impl Loader {
@@ -147,8 +174,8 @@ impl Loader {
                 (built.component.clone(), Some(built))
             }
         };
-        let plugin = match self.loaded.get(&path) {
-            Some(plugin) => Arc::clone(plugin),
+        let (plugin, component) = match self.loaded.get(&path) {
+            Some(loaded) => loaded.clone(),
             None => {
                 let component = fs::read(&path).map_err(|source| JobError::Read {
                     operator: operator.to_owned(),
@@ -161,8 +188,9 @@ impl Loader {
                     path: path.clone(),
                     source,
                 })?);
-                self.loaded.insert(path.clone(), Arc::clone(&plugin));
-                plugin
+                let loaded = (plugin, Bytes::from(component));
+                self.loaded.insert(path.clone(), loaded.clone());
+                loaded
             }
         };
         let pinned = match spec {
@@ -177,6 +205,6 @@ impl Loader {
                 wanted,
             });
         }
-        Ok(Located { plugin, path })
+        Ok(Located { plugin, path, component })
     }
 }

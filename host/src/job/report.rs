@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde::Serialize;
 
-use crate::metrics::OperatorCounters;
+use super::checkpointing::CheckpointCounters;
+use crate::{metrics::OperatorCounters, stream::CheckpointId};
 
 /// How a job ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -17,6 +18,8 @@ pub enum Outcome {
     Stopped,
     /// A fault ended it.
     Failed,
+    /// An earlier run had come to the end of its input: nothing was done.
+    AlreadyDone,
 }
 
 /// What one source, operator or sink did, over all its tasks.
@@ -64,7 +67,60 @@ impl VertexReport {
     }
 }
 
-/// What a job did.
+/// What the checkpoints of a run did.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct CheckpointReport {
+    /// The checkpoint that the run went on from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restored_from: Option<u64>,
+    /// How many were completed.
+    pub completed: u64,
+    /// How many failed.
+    pub failed: u64,
+    /// Bytes that were written for them.
+    pub bytes: u64,
+    /// The longest time for which a task processed no record because of its snapshot, in milliseconds.
+    pub pause_ms_max: f64,
+    /// The longest time from the first barrier to the last one in a task, in milliseconds.
+    pub alignment_ms_max: f64,
+    /// The last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<LastCheckpointReport>,
+}
+
+/// A complete checkpoint.
+#[derive(Clone, Debug, Serialize)]
+pub struct LastCheckpointReport {
+    /// Its number.
+    pub id: u64,
+    /// From its trigger to its manifest, in milliseconds.
+    pub duration_ms: f64,
+    /// Bytes that were written for it.
+    pub new_bytes: u64,
+    /// Bytes of all that it refers to.
+    pub bytes: u64,
+}
+
+impl CheckpointReport {
+    pub(super) fn new(restored_from: Option<CheckpointId>, counters: &CheckpointCounters) -> Self {
+        Self {
+            restored_from: restored_from.map(|id| id.0),
+            completed: counters.completed,
+            failed: counters.failed,
+            bytes: counters.bytes,
+            pause_ms_max: counters.pause_ms_max,
+            alignment_ms_max: counters.alignment_ms_max,
+            last: counters.last.map(|last| LastCheckpointReport {
+                id: last.id.0,
+                duration_ms: last.duration.as_secs_f64() * 1e3,
+                new_bytes: last.new_bytes,
+                bytes: last.bytes,
+            }),
+        }
+    }
+}
+
+/// What a job did. Counts are those of its last attempt.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// The job's name.
@@ -84,6 +140,11 @@ pub struct Report {
     pub start_to_first_result_ms: Option<f64>,
     /// Records of all sources per second while they went from 25 to 97 % of their records; none for runs that are too short.
     pub steady_records_per_second: Option<f64>,
+    /// How often it was started again after a fault.
+    pub restarts: u32,
+    /// What its checkpoints did, if it takes any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoints: Option<CheckpointReport>,
     /// By id, in the order of the job's graph.
     pub sources: IndexMap<String, VertexReport>,
     /// By id, in the order of the job's graph.

@@ -1,26 +1,35 @@
-//! Runs a prepared job and reports on it.
+//! Runs a prepared job and reports on it: one attempt after the other, where the job takes checkpoints.
+
+mod attempt;
+mod simulation;
 
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+pub use self::simulation::Simulation;
+use self::{attempt::Machine, simulation::Backgrounds};
 use super::{
-    assemble::{Assembled, assemble},
+    checkpointing::{Beginning, CheckpointCounters, Checkpointing, Origin},
     plan::Role,
     plugins::JobError,
     prepare::PreparedJob,
-    report::{Outcome, Report, VertexReport},
+    report::{CheckpointReport, Outcome, Report, VertexReport},
+    start::Start,
     stored_state::Ended,
     timeline::Timeline,
 };
 use crate::{
-    background::{Inline, Threads},
+    checkpoint::{Decision, FaultFacts, RestartPolicy},
     connector::Commits,
     metrics::OperatorCounters,
-    runtime::{Clock, Control, ManualClock, SystemClock, run_on_threads, run_seeded},
-    stream::Fault,
+    runtime::Control,
+    stream::{CheckpointId, Fault},
 };
+
+/// While a job waits for its next attempt it is looked so often whether it is to stop.
+const WAIT_SLICE: Duration = Duration::from_millis(20);
 
 /// How tasks are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,21 +49,40 @@ pub struct Progress {
     pub records_in: u64,
     /// Records written by all sinks.
     pub records_out: u64,
+    /// The last checkpoint, and how many seconds ago it was complete.
+    pub checkpoint: Option<(CheckpointId, f64)>,
 }
 
 /// How a job is run.
 pub struct RunOptions<'a> {
     /// How its tasks are run.
     pub executor: Executor,
+    /// What it begins from; means nothing to a job without checkpoints.
+    pub start: Start,
     /// When the process started.
     pub process_start: Instant,
     /// By which it can be stopped.
     pub control: Arc<Control>,
     /// Called about a hundred times a second.
     pub progress: &'a mut dyn FnMut(Progress),
+    /// Called with what a person should know: where it begins, what happens to it.
+    pub say: &'a mut dyn FnMut(&str),
+    /// What goes wrong, on purpose; with the seeded executor.
+    pub simulation: Option<Simulation>,
 }
 
 type Counters = [Vec<Arc<OperatorCounters>>];
+
+/// How a run has ended.
+struct Ran {
+    counters: Vec<Vec<Arc<OperatorCounters>>>,
+    timeline: Timeline,
+    elapsed: Duration,
+    fault: Option<Fault>,
+    outcome: Outcome,
+    restarts: u32,
+    checkpoints: Option<(Option<CheckpointId>, CheckpointCounters)>,
+}
 
 impl PreparedJob {
     /// Runs the job to its end.
@@ -62,52 +90,20 @@ impl PreparedJob {
     /// # Errors
     /// [`JobError`] when it can't be started. A job that fails while it runs gives a report whose outcome says so, and the fault.
     pub fn run(self, options: RunOptions<'_>) -> Result<(Report, Option<Fault>), JobError> {
-        let RunOptions { executor, process_start, control, progress } = options;
-        for (spec, source) in self.spec.sources.iter().zip(&self.sources) {
-            source.prepare(None).map_err(|source| JobError::Connector { id: spec.id.value.clone(), source })?;
-        }
-        for (spec, sink) in self.spec.sinks.iter().zip(&self.sinks) {
-            sink.prepare(Commits::AtEnd).map_err(|source| JobError::Connector { id: spec.id.value.clone(), source })?;
-        }
-        let start = Instant::now();
-        let mut timeline = Timeline::new(self.plan.vertices.len());
-        let (counters, result) = match executor {
-            Executor::Threads => {
-                let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-                match assemble(&self, clock, Arc::clone(&control), |name| Arc::new(Threads::new(name))) {
-                    Ok(Assembled { tasks, wake_all, counters }) => {
-                        let result = run_on_threads(tasks, &wake_all, &control, || {
-                            timeline.sample(start.elapsed(), || taken(&counters));
-                            progress(self.progress(&counters, start));
-                        });
-                        (counters, result)
+        let (process_start, control) = (options.process_start, Arc::clone(&options.control));
+        let ran = match self.spec.checkpoint.clone() {
+            None => self.run_once(options)?,
+            Some(settings) => {
+                let checkpointing = match &options.simulation {
+                    Some(simulation) => {
+                        Checkpointing::with_storage(&self, &settings, Arc::clone(&simulation.storage), None)?
                     }
-                    Err(error) => self.failed_at_start(error)?,
-                }
-            }
-            Executor::Seeded(seed) => {
-                let clock = Arc::new(ManualClock::default());
-                match assemble(&self, Arc::clone(&clock) as Arc<dyn Clock>, Arc::clone(&control), |_| {
-                    Arc::new(Inline::at_once())
-                }) {
-                    Ok(Assembled { tasks, counters, .. }) => {
-                        let tasks = tasks.into_iter().map(|(task, _)| task).collect();
-                        (counters, run_seeded(tasks, seed, &clock, &control))
-                    }
-                    Err(error) => self.failed_at_start(error)?,
-                }
+                    None => Checkpointing::open(&self, &settings)?,
+                };
+                self.run_with_checkpoints(checkpointing, options)?
             }
         };
-        let elapsed = start.elapsed();
-        timeline.finish(elapsed, taken(&counters));
-        progress(self.progress(&counters, start));
-        let stopped = control.stop.load(Ordering::Relaxed);
-        let fault = result.and_then(|()| self.finish_dump(if stopped { Ended::Stopped } else { Ended::Done })).err();
-        let outcome = match (&fault, stopped) {
-            (Some(_), _) => Outcome::Failed,
-            (None, true) => Outcome::Stopped,
-            (None, false) => Outcome::Done,
-        };
+        let Ran { counters, timeline, elapsed, fault, outcome, restarts, checkpoints } = ran;
         let mut report = Report {
             job: self.spec.name.clone(),
             outcome,
@@ -120,6 +116,8 @@ impl PreparedJob {
                 .get()
                 .map(|first| first.duration_since(process_start).as_secs_f64() * 1e3),
             steady_records_per_second: None,
+            restarts,
+            checkpoints: checkpoints.map(|(restored_from, counters)| CheckpointReport::new(restored_from, &counters)),
             sources: Default::default(),
             operators: Default::default(),
             sinks: Default::default(),
@@ -128,18 +126,142 @@ impl PreparedJob {
         Ok((report, fault))
     }
 
-    /// An operator that fails in `open` fails the job as any other fault does, with a report.
-    fn failed_at_start(
-        &self,
-        error: JobError,
-    ) -> Result<(Vec<Vec<Arc<OperatorCounters>>>, Result<(), Fault>), JobError> {
-        match error {
-            JobError::Fault(fault) => Ok((vec![Vec::new(); self.plan.vertices.len()], Err(fault))),
-            other => Err(other),
+    /// A job without checkpoints resumes nothing, and is not started again.
+    fn run_once(&self, options: RunOptions<'_>) -> Result<Ran, JobError> {
+        let RunOptions { executor, control, progress, .. } = options;
+        for (spec, source) in self.spec.sources.iter().zip(&self.sources) {
+            source.prepare(None).map_err(|source| JobError::Connector { id: spec.id.value.clone(), source })?;
+        }
+        for (spec, sink) in self.spec.sinks.iter().zip(&self.sinks) {
+            sink.prepare(Commits::AtEnd).map_err(|source| JobError::Connector { id: spec.id.value.clone(), source })?;
+        }
+        let machine = Machine::new(executor, None);
+        let tried = self.attempt(&machine, &control, None, progress)?;
+        let stopped = control.stop.load(Ordering::Relaxed);
+        let fault =
+            tried.result.and_then(|()| self.finish_dump(if stopped { Ended::Stopped } else { Ended::Done })).err();
+        Ok(Ran {
+            outcome: outcome(fault.as_ref(), stopped),
+            counters: tried.counters,
+            timeline: tried.timeline,
+            elapsed: machine.began.elapsed(),
+            fault,
+            restarts: 0,
+            checkpoints: None,
+        })
+    }
+
+    fn run_with_checkpoints(&self, mut checkpointing: Checkpointing, options: RunOptions<'_>) -> Result<Ran, JobError> {
+        let RunOptions { executor, start, control, progress, say, simulation, .. } = options;
+        let location = |id: CheckpointId| checkpointing.location(id);
+        let (first, discard) = match checkpointing.beginning(&start)? {
+            Beginning::Fresh => (None, None),
+            Beginning::From(origin) => {
+                let id = origin.manifest().id;
+                say(&format!("going on from checkpoint {id} ({})", origin.describe()));
+                (Some(origin), start.discard_results_after)
+            }
+            Beginning::Ended(origin) => {
+                let id = origin.manifest().id;
+                // Results may have been made visible or not when the last run ended.
+                checkpointing.prepare_ends(Some(&origin), start.discard_results_after)?;
+                say(&format!(
+                    "{} has come to the end of its input before, with checkpoint {id} ({}): nothing is left to do; to run it again from the beginning, add --from none",
+                    self.spec.name,
+                    location(id)
+                ));
+                return Ok(self.nothing_to_do(id));
+            }
+        };
+        checkpointing.caveats().iter().for_each(|caveat| say(&format!("note: {caveat}")));
+        let machine = Machine::new(executor, simulation.as_ref().map(|simulation| simulation.seed));
+        let seed = match executor {
+            Executor::Seeded(seed) => seed,
+            Executor::Threads => u64::from(std::process::id()),
+        };
+        let mut policy = RestartPolicy::new(self.spec.restart.strategy, seed);
+        let (mut origin, mut restarts) = (None, 0);
+        let mut discard = discard;
+        loop {
+            let from: Option<&Origin> = origin.as_ref().or(first.as_ref());
+            let restored_from = from.map(|origin| origin.manifest().id);
+            control.begin_attempt();
+            let tried = checkpointing.prepare_ends(from, discard.take()).and_then(|()| {
+                if let (Some(after), 0) = (start.discard_results_after, restarts) {
+                    checkpointing.discard_after(after)?;
+                }
+                self.attempt(&machine, &control, Some((&mut checkpointing, from, simulation.as_ref())), progress)
+            });
+            let tried = match tried {
+                Ok(tried) => tried,
+                // What is wrong at the start is wrong with the job.
+                Err(error) if restarts == 0 => return Err(error),
+                Err(error) => attempt::Tried::not_begun(self, &error),
+            };
+            let stopped = control.stop.load(Ordering::Relaxed);
+            let attempt::Tried { counters, timeline, result, has_crashed } = tried;
+            let result = result.and_then(|()| self.finish_dump(if stopped { Ended::Stopped } else { Ended::Done }));
+            let ran = Ran {
+                counters,
+                timeline,
+                elapsed: machine.began.elapsed(),
+                outcome: outcome(result.as_ref().err(), stopped),
+                fault: result.as_ref().err().cloned(),
+                restarts,
+                checkpoints: Some((first.as_ref().map(|origin| origin.manifest().id), checkpointing.counted())),
+            };
+            let fault = match result {
+                Err(fault) if !has_crashed => fault,
+                Ok(()) | Err(_) => return Ok(ran),
+            };
+            let facts = FaultFacts {
+                kind: fault.kind,
+                signature: fault.kind.name().to_owned(),
+                place: fault.message.clone(),
+                restored_from,
+            };
+            let wait = match policy.failed(machine.began.elapsed(), &facts) {
+                Decision::RestartAfter(wait) if !stopped => wait,
+                Decision::RestartAfter(_) => return Ok(ran),
+                Decision::GiveUp { reason } => {
+                    say(&format!("not starting again: {reason}"));
+                    return Ok(ran);
+                }
+            };
+            say(&format!("attempt failed: {fault}"));
+            origin = match checkpointing.beginning_again() {
+                Ok(again) => again,
+                Err(error) => {
+                    let text = format!("{}; and it can't go on: {error}", fault.message);
+                    return Ok(Ran { fault: Some(Fault { message: text, ..fault }), ..ran });
+                }
+            };
+            let from = match origin.as_ref().or(first.as_ref()) {
+                Some(origin) => format!("from checkpoint {}", origin.manifest().id),
+                None => "from the beginning".to_owned(),
+            };
+            say(&format!("starting again {from} in {:.1} s", wait.as_secs_f64()));
+            restarts += 1;
+            machine.wait(wait, &control);
+            if control.stop.load(Ordering::Relaxed) {
+                return Ok(ran);
+            }
         }
     }
 
-    fn progress(&self, counters: &Counters, start: Instant) -> Progress {
+    fn nothing_to_do(&self, id: CheckpointId) -> Ran {
+        Ran {
+            counters: vec![Vec::new(); self.plan.vertices.len()],
+            timeline: Timeline::new(self.plan.vertices.len()),
+            elapsed: Duration::ZERO,
+            fault: None,
+            outcome: Outcome::AlreadyDone,
+            restarts: 0,
+            checkpoints: Some((Some(id), CheckpointCounters::default())),
+        }
+    }
+
+    fn progress(&self, counters: &Counters, start: Instant, checkpoint: Option<(CheckpointId, f64)>) -> Progress {
         let sum = |role: fn(Role) -> bool, count: fn(&OperatorCounters) -> u64| -> u64 {
             let vertices = self.plan.vertices.iter().zip(counters).filter(|(vertex, _)| role(vertex.role));
             vertices.flat_map(|(_, tasks)| tasks).map(|task| count(task)).sum()
@@ -148,6 +270,7 @@ impl PreparedJob {
             seconds: start.elapsed().as_secs_f64(),
             records_in: sum(|role| matches!(role, Role::Source(_)), |task| task.records_in.get()),
             records_out: sum(|role| matches!(role, Role::Sink(_)), |task| task.records_out.get()),
+            checkpoint,
         }
     }
 
@@ -173,6 +296,14 @@ impl PreparedJob {
             };
             place.insert(vertex.id.clone(), filled);
         }
+    }
+}
+
+fn outcome(fault: Option<&Fault>, stopped: bool) -> Outcome {
+    match (fault, stopped) {
+        (Some(_), _) => Outcome::Failed,
+        (None, true) => Outcome::Stopped,
+        (None, false) => Outcome::Done,
     }
 }
 

@@ -168,7 +168,7 @@ impl Execution {
         let inputs = inputs.map(|(input, arriving)| TaskInput::new(input, arriving)).collect();
         restore_operator_state(&mut exchange, &restored.operator_state).map_err(|why| {
             let text = format!("operator {}, task {}: {why} (restoring its state)", info.operator, info.task);
-            Fault::new(FaultKind::External, text)
+            Fault::new(FaultKind::Unfit, text)
         })?;
         let instance = open(&*plugin, limits, &info, &config, time, &mut exchange)?;
         Ok(Self {

@@ -3,7 +3,7 @@
 //! One bounded channel per pair of tasks, so that a task can leave one input alone and read another. Nothing here blocks: a full channel is the back-pressure, an empty one is
 //! nothing to do. Who makes the other side able to go on wakes it; a sender is only woken when a channel is half empty, so that it does not wake for every batch.
 //!
-//! Invariants, checked by the receiver in debug builds: watermarks do not fall, nothing follows the end.
+//! Invariants, checked by the receiver in debug builds: watermarks do not fall, the numbers of barriers rise, nothing follows the end.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -14,7 +14,7 @@ use crossbeam::{
 
 use crate::{
     dataflow::Router,
-    stream::{Batch, Element, EventTime},
+    stream::{Batch, CheckpointId, Element, EventTime},
 };
 
 /// How many elements a channel holds: enough that both sides work on while one is descheduled, few enough that a barrier or a stop travels fast.
@@ -31,7 +31,7 @@ pub fn parker() -> (Parker, Unparker) {
 pub fn channel(sender: Unparker, receiver: Unparker) -> (Outlet, Input) {
     let (send, receive) = bounded(CHANNEL_BATCHES);
     let outlet = Outlet { send, receiver, pending: VecDeque::new() };
-    let input = Input { receive, sender, number: 0, ended: None, last_watermark: None };
+    let input = Input { receive, sender, number: 0, ended: None, last_watermark: None, last_barrier: None };
     (outlet, input)
 }
 
@@ -54,6 +54,7 @@ pub struct Input {
     pub(super) number: u32,
     pub(super) ended: Option<Ended>,
     last_watermark: Option<EventTime>,
+    last_barrier: Option<CheckpointId>,
 }
 
 impl Input {
@@ -89,6 +90,10 @@ impl Input {
             Element::Watermark(watermark) => {
                 debug_assert!(self.last_watermark <= Some(*watermark), "watermarks do not fall");
                 self.last_watermark = Some(*watermark);
+            }
+            Element::Barrier(id) => {
+                debug_assert!(self.last_barrier < Some(*id), "the numbers of barriers rise");
+                self.last_barrier = Some(*id);
             }
             Element::End => self.ended = Some(Ended::End),
             Element::Stop => self.ended = Some(Ended::Stop),

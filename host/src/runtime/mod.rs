@@ -9,8 +9,31 @@ mod seeded;
 mod task;
 mod threads;
 
+use std::time::Duration;
+
+use crate::stream::Fault;
+
 pub use channel::{CHANNEL_BATCHES, Edge, Input, Outlet, channel, parker};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use seeded::run_seeded;
-pub use task::{Control, Node, NodeKind, Progress, Target, Task, TaskHead};
+pub use task::{Control, Node, NodeKind, Progress, Target, Task, TaskCheckpoints, TaskEvent, TaskHead, TaskSnapshot};
 pub use threads::run_on_threads;
+
+/// Who looks after the tasks of a job while they run.
+pub trait Supervisor {
+    /// Does what is to be done now, without blocking. Returns whether it did anything.
+    ///
+    /// # Errors
+    /// A fault for which the job is to end.
+    fn poll(&mut self) -> Result<bool, Fault>;
+
+    /// When it has to be polled again though nothing has happened, as time since the job's start; asked by those who simulate time.
+    fn wake_at(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Whether the fault that it answered with stands for a crash of the process: in simulation tasks are not even dropped then.
+    fn has_crashed(&self) -> bool {
+        false
+    }
+}

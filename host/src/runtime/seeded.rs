@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Control, ManualClock,
+    Clock, Control, ManualClock, Supervisor,
     task::{Progress, Task},
 };
 use crate::stream::{Fault, FaultKind};
@@ -13,7 +13,28 @@ use std::sync::atomic::Ordering;
 ///
 /// # Errors
 /// The first fault of a task; a host bug when no task can ever go on.
-pub fn run_seeded(mut tasks: Vec<Task>, seed: u64, clock: &ManualClock, control: &Arc<Control>) -> Result<(), Fault> {
+pub fn run_seeded(
+    mut tasks: Vec<Task>,
+    seed: u64,
+    clock: &ManualClock,
+    control: &Arc<Control>,
+    supervisor: &mut dyn Supervisor,
+) -> Result<(), Fault> {
+    let ran = run_to_end(&mut tasks, seed, clock, control, supervisor);
+    if ran.is_err() && supervisor.has_crashed() {
+        // As after a crash of the process: nothing is tidied up.
+        std::mem::forget(tasks);
+    }
+    ran
+}
+
+fn run_to_end(
+    tasks: &mut Vec<Task>,
+    seed: u64,
+    clock: &ManualClock,
+    control: &Arc<Control>,
+    supervisor: &mut dyn Supervisor,
+) -> Result<(), Fault> {
     let mut random = SplitMix(seed);
     let mut waits: Vec<Option<Progress>> = vec![None; tasks.len()];
     let mut jumps = 0;
@@ -24,12 +45,15 @@ pub fn run_seeded(mut tasks: Vec<Task>, seed: u64, clock: &ManualClock, control:
                 Some(Progress::Idle(wait)) => Some(*wait),
                 _ => None,
             });
+            let supervised = supervisor.wake_at().map(|at| at.saturating_sub(clock.elapsed()));
+            let next = next.chain(supervised);
             jumps += 1;
             let Some(next) = next.min().filter(|_| jumps < 1_000_000) else {
                 return Err(Fault::new(FaultKind::HostBug, "every task waits for another"));
             };
             clock.advance(next.max(Duration::from_micros(1)));
             waits.fill(None);
+            supervisor.poll()?;
             continue;
         }
         let index = ready[(random.next() % ready.len() as u64) as usize];
@@ -53,6 +77,10 @@ pub fn run_seeded(mut tasks: Vec<Task>, seed: u64, clock: &ManualClock, control:
                 control.abort.store(true, Ordering::Relaxed);
                 return Err(fault);
             }
+        }
+        if supervisor.poll()? {
+            // It may have asked for something, or let tasks go.
+            waits.fill(None);
         }
     }
     Ok(())

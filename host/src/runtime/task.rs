@@ -3,6 +3,8 @@
 //! A task is a tree of nodes: a source, or an operator or sink with its inputs at the root, and behind it what is chained. Batches go down the tree by plain calls; what leaves the
 //! task goes through edges. A step takes one element (or one read of a source), or one batch of work at the end of the input, and never blocks.
 //!
+//! With checkpoints, a task whose inputs have ended stays until the last one is complete (see the module `barrier`).
+//!
 //! Invariants: while an edge has elements that did not fit, the task takes no input; all results that an element triggers leave before the next is taken; at the end of a
 //! bounded input comes the last watermark, then for each operator in the order of the tree its visits, its close and the
 //! handing over of its state, then the end mark.
@@ -10,20 +12,24 @@
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
+mod barrier;
 mod ending;
+
+pub use barrier::{TaskCheckpoints, TaskEvent, TaskSnapshot};
 
 use super::{Clock, Edge, Input, channel::Ended};
 use crate::{
+    checkpoint::Aligner,
     connector::{ConnectorError, Read, SinkWriter, SourceReader},
     dataflow::WatermarkTracker,
     metrics::OperatorCounters,
     operator::{CallTime, Execution},
-    stream::{Batch, BatchLimits, Element, EventTime, Fault, FaultKind},
+    stream::{Batch, BatchLimits, CheckpointId, Element, EventTime, Fault, FaultKind},
 };
 
 /// What the job tells all its tasks.
@@ -37,6 +43,49 @@ pub struct Control {
     pub closed: AtomicBool,
     /// When the first record reached a sink.
     pub first_result: OnceLock<Instant>,
+    /// The checkpoint that was triggered last; 0: none yet.
+    asked_for: AtomicU64,
+    /// The checkpoint that was aborted last; 0: none yet.
+    given_up: AtomicU64,
+    /// The last checkpoint is complete: tasks at rest may go.
+    may_end: AtomicBool,
+}
+
+impl Control {
+    /// Asks all tasks for a checkpoint.
+    pub fn ask_for(&self, id: CheckpointId) {
+        self.asked_for.store(id.0, Ordering::Release);
+    }
+
+    /// Tells all tasks that a checkpoint was aborted.
+    pub fn give_up(&self, id: CheckpointId) {
+        self.given_up.store(id.0, Ordering::Release);
+    }
+
+    /// Lets tasks at rest go.
+    pub fn let_end(&self) {
+        self.may_end.store(true, Ordering::Release);
+    }
+
+    fn asked_for(&self) -> Option<CheckpointId> {
+        Some(CheckpointId(self.asked_for.load(Ordering::Acquire))).filter(|id| id.0 > 0)
+    }
+
+    fn given_up(&self) -> Option<CheckpointId> {
+        Some(CheckpointId(self.given_up.load(Ordering::Acquire))).filter(|id| id.0 > 0)
+    }
+
+    fn may_end(&self) -> bool {
+        self.may_end.load(Ordering::Acquire)
+    }
+
+    /// For another attempt: only whether the job is to stop stays.
+    pub fn begin_attempt(&self) {
+        self.abort.store(false, Ordering::Release);
+        self.asked_for.store(0, Ordering::Release);
+        self.given_up.store(0, Ordering::Release);
+        self.may_end.store(false, Ordering::Release);
+    }
 }
 
 /// Where the elements of a task come from.
@@ -94,6 +143,8 @@ pub enum Progress {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
+    /// State is taken back: this node's is next.
+    Restoring(usize),
     Running,
     /// The end of the input: this node is next.
     Ending(usize),
@@ -101,6 +152,8 @@ enum Phase {
     Stopping(usize),
     /// What is pending has to leave.
     Leaving,
+    /// The last checkpoint is waited for.
+    Resting,
     Done,
 }
 
@@ -126,6 +179,15 @@ pub struct Task {
     /// Some sink has records that a watcher can't see yet.
     unflushed: bool,
     scratch: Vec<Vec<Batch>>,
+    checkpoints: Option<TaskCheckpoints>,
+    /// Of tasks with inputs, when there are checkpoints.
+    aligner: Option<Aligner>,
+    /// When the first barrier came that others are waited for now.
+    aligning_since: Option<Instant>,
+    /// The checkpoint whose barrier was sent on last.
+    last_barrier: Option<CheckpointId>,
+    /// The end of its input has come.
+    ended: bool,
 }
 
 impl Task {
@@ -138,11 +200,15 @@ impl Task {
         (limits, timeout): (BatchLimits, Duration),
         clock: Arc<dyn Clock>,
         control: Arc<Control>,
+        checkpoints: Option<TaskCheckpoints>,
     ) -> Self {
-        let inputs = match &head {
-            TaskHead::Source(_) => 1,
-            TaskHead::Inputs(inputs) => inputs.len(),
+        let (inputs, is_source) = match &head {
+            TaskHead::Source(_) => (1, true),
+            TaskHead::Inputs(inputs) => (inputs.len(), false),
         };
+        let aligner = checkpoints.as_ref().filter(|_| !is_source && inputs > 0);
+        let aligner = aligner.map(|checkpoints| Aligner::new(inputs, checkpoints.mode));
+        let watermark = checkpoints.as_ref().and_then(|checkpoints| checkpoints.watermark);
         Self {
             name,
             head,
@@ -151,13 +217,18 @@ impl Task {
             control,
             limits,
             timeout,
-            phase: Phase::Running,
-            watermark: WatermarkTracker::new(inputs),
+            phase: Phase::Restoring(0),
+            watermark: WatermarkTracker::restored(inputs, watermark),
             turn: 0,
             gathered: Batch::new(source_keyed),
             gathered_since: None,
             unflushed: false,
             scratch: Vec::new(),
+            checkpoints,
+            aligner,
+            aligning_since: None,
+            last_barrier: None,
+            ended: false,
         }
     }
 
@@ -183,9 +254,11 @@ impl Task {
             return Ok(Progress::Done);
         }
         if !self.flush_pending() {
+            self.copy_some()?;
             return Ok(Progress::Blocked);
         }
         match self.phase {
+            Phase::Restoring(node) => self.step_restoring(node),
             Phase::Running => {
                 let progress = match self.head {
                     TaskHead::Source(_) => self.step_source()?,
@@ -193,27 +266,34 @@ impl Task {
                 };
                 self.flush_due();
                 if let Progress::Idle(wait) = progress {
-                    return self.idle(wait);
+                    return if self.copy_some()? { Ok(Progress::Worked) } else { self.idle(wait) };
                 }
                 Ok(progress)
             }
             Phase::Ending(node) => self.step_ending(node),
             Phase::Stopping(node) => self.step_stopping(node),
-            Phase::Leaving | Phase::Done => {
-                self.phase = Phase::Done;
-                Ok(Progress::Done)
+            Phase::Leaving => {
+                self.come_to_rest()?;
+                Ok(Progress::Worked)
             }
+            Phase::Resting => self.step_resting(),
+            Phase::Done => Ok(Progress::Done),
         }
     }
 
     fn step_source(&mut self) -> Result<Progress, Fault> {
-        let TaskHead::Source(reader) = &mut self.head else { unreachable!("called for sources only") };
         let now = self.clock.elapsed();
         if self.control.stop.load(Ordering::Relaxed) {
             self.give_gathered()?;
             self.phase = Phase::Stopping(0);
             return Ok(Progress::Worked);
         }
+        if let Some(id) = self.asked_for() {
+            self.give_gathered()?;
+            self.pass_barrier(id)?;
+            return Ok(Progress::Worked);
+        }
+        let TaskHead::Source(reader) = &mut self.head else { unreachable!("called for sources only") };
         let began = Instant::now();
         let read =
             reader.read(now, &mut self.gathered, self.limits).map_err(|error| external(&self.nodes[0].id, &error))?;
@@ -252,10 +332,14 @@ impl Task {
     }
 
     fn step_inputs(&mut self) -> Result<Progress, Fault> {
+        self.give_up_aligning();
         let TaskHead::Inputs(inputs) = &mut self.head else { unreachable!("called for tasks with inputs only") };
         for _ in 0..inputs.len() {
             let index = self.turn;
             self.turn = if index + 1 == inputs.len() { 0 } else { index + 1 };
+            if self.aligner.as_ref().is_some_and(|aligner| aligner.is_blocked(index)) {
+                continue;
+            }
             let taken = inputs[index].take();
             if taken.is_none() && inputs[index].ended == Some(Ended::Gone) {
                 // The sender failed and has said so itself; this task just has nothing more to do.
@@ -263,11 +347,10 @@ impl Task {
                 return Ok(Progress::Done);
             }
             match taken {
-                None => {}
+                None => continue,
                 Some(Element::Batch(batch)) => {
                     let number = inputs[index].number;
                     self.feed(0, number, batch)?;
-                    return Ok(Progress::Worked);
                 }
                 Some(Element::Watermark(watermark)) => {
                     if let Some(watermark) = self.watermark.advance(index, watermark)
@@ -275,20 +358,46 @@ impl Task {
                     {
                         self.broadcast(&Element::Watermark(watermark));
                     }
-                    return Ok(Progress::Worked);
                 }
-                Some(Element::End | Element::Stop) => {
-                    let all = inputs.iter().all(|input| input.ended.is_some());
-                    if all && inputs.iter().any(|input| input.ended == Some(Ended::Stop)) {
-                        self.phase = Phase::Stopping(0);
-                    } else if all {
-                        self.end_of_input()?;
-                    }
-                    return Ok(Progress::Worked);
-                }
+                Some(Element::Barrier(id)) => self.barrier_came(index, id)?,
+                Some(Element::End | Element::Stop) => self.input_ended(index)?,
             }
+            return Ok(Progress::Worked);
         }
         Ok(Progress::Idle(SLEEP_MAX))
+    }
+
+    /// An input has ended. A checkpoint may have waited for it alone; and it may have been the last one.
+    fn input_ended(&mut self, index: usize) -> Result<(), Fault> {
+        let TaskHead::Inputs(inputs) = &self.head else { return Ok(()) };
+        let all = inputs.iter().all(|input| input.ended.is_some());
+        let stopped = inputs.iter().any(|input| input.ended == Some(Ended::Stop));
+        if let Some(aligner) = &mut self.aligner {
+            let alignment = aligner.ended(index);
+            self.aligned(alignment)?;
+        }
+        match (all, stopped) {
+            (false, _) => Ok(()),
+            (true, true) => {
+                self.phase = Phase::Stopping(0);
+                Ok(())
+            }
+            (true, false) => self.end_of_input(),
+        }
+    }
+
+    /// Takes back the state of a node.
+    fn step_restoring(&mut self, index: usize) -> Result<Progress, Fault> {
+        let time = self.time();
+        let Some(node) = self.nodes.get_mut(index) else {
+            self.phase = Phase::Running;
+            return Ok(Progress::Worked);
+        };
+        if let NodeKind::Operator(execution) = &mut node.kind {
+            execution.restore_keyed_state(time)?;
+        }
+        self.phase = Phase::Restoring(index + 1);
+        Ok(Progress::Worked)
     }
 
     fn inputs(&self) -> usize {
@@ -444,7 +553,11 @@ impl Task {
 }
 
 fn external(id: &str, error: &ConnectorError) -> Fault {
-    Fault::new(FaultKind::External, format!("{id}: {error}"))
+    let kind = match error {
+        ConnectorError::Input(_) | ConnectorError::Refused(_) => FaultKind::Unfit,
+        ConnectorError::Io { .. } | ConnectorError::Closed => FaultKind::External,
+    };
+    Fault::new(kind, format!("{id}: {error}"))
 }
 
 #[cfg(test)]

@@ -11,13 +11,13 @@ use std::{
 use crossbeam::sync::{Parker, Unparker};
 
 use super::{
-    Control,
+    Control, Supervisor,
     task::{Progress, Task},
 };
 use crate::stream::{Fault, FaultKind};
 use std::sync::atomic::Ordering;
 
-/// Runs tasks to their end. `tasks` come with what they sleep on; `wake_all` are the other ends. Calls `watch` on this thread now and then until all have ended.
+/// Runs tasks to their end. `tasks` come with what they sleep on; `wake_all` are the other ends. Polls `supervisor` on this thread about a hundred times a second until all have ended.
 /// When one fails, the others are told to end, and the first fault is returned.
 ///
 /// # Errors
@@ -26,7 +26,7 @@ pub fn run_on_threads(
     tasks: Vec<(Task, Parker)>,
     wake_all: &[Unparker],
     control: &Arc<Control>,
-    mut watch: impl FnMut(),
+    supervisor: &mut dyn Supervisor,
 ) -> Result<(), Fault> {
     let (ended, ends) = crossbeam::channel::unbounded();
     let mut fault = None;
@@ -65,7 +65,11 @@ pub fn run_on_threads(
                     fault.get_or_insert(failed);
                 }
             }
-            watch();
+            if fault.is_none()
+                && let Err(failed) = supervisor.poll()
+            {
+                fault = Some(failed);
+            }
         }
     });
     fault.map_or(Ok(()), Err)

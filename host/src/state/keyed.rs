@@ -14,7 +14,7 @@ mod walk;
 use self::walk::KeyList;
 pub use self::{
     export::{ExportError, TakeEntry},
-    snapshot::RestoreError,
+    snapshot::{Known, RestoreError},
     walk::WalkError,
 };
 use super::{

@@ -23,6 +23,8 @@ pub enum FaultKind {
     MalformedColumns,
     /// Something outside failed: a disk, a pipe.
     External,
+    /// What was given can't be used, and no other try makes it better: input that the settings do not allow, stored state that is damaged or does not fit. A person has to mend it.
+    Unfit,
     /// wasmill itself is wrong.
     HostBug,
 }
@@ -40,6 +42,7 @@ impl FaultKind {
             Self::OutputLimit => "output-limit",
             Self::MalformedColumns => "malformed-columns",
             Self::External => "external",
+            Self::Unfit => "unfit",
             Self::HostBug => "host-bug",
         }
     }
@@ -51,7 +54,7 @@ impl FaultKind {
 
     /// Whether the guest is to blame, so that its batch can be isolated.
     pub fn is_guest(self) -> bool {
-        !matches!(self, Self::External | Self::HostBug)
+        !matches!(self, Self::External | Self::Unfit | Self::HostBug)
     }
 }
 

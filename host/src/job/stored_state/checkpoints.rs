@@ -59,6 +59,11 @@ pub struct FolderContents {
 }
 
 impl StoredCheckpoint {
+    /// Where its files are.
+    pub(in crate::job) fn storage(&self) -> &Arc<dyn Storage> {
+        &self.storage
+    }
+
     /// What it consists of.
     pub fn manifest(&self) -> &CheckpointManifest {
         &self.manifest
@@ -84,6 +89,16 @@ impl StoredCheckpoint {
 }
 
 impl Checkpoints {
+    /// The checkpoints in a storage; `folder` is where that is, if on a local disk.
+    pub(in crate::job) fn new(storage: Arc<dyn Storage>, folder: Option<PathBuf>) -> Self {
+        Self { storage, folder }
+    }
+
+    /// Where their files are.
+    pub(in crate::job) fn storage(&self) -> &Arc<dyn Storage> {
+        &self.storage
+    }
+
     /// Looks at everything in the folder.
     ///
     /// # Errors

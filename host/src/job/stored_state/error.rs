@@ -110,7 +110,7 @@ impl StoredStateError {
     }
 
     /// A segment that can't be read.
-    pub(super) fn of_segment(error: SegmentError) -> Self {
+    pub(in crate::job) fn of_segment(error: SegmentError) -> Self {
         match error.problem {
             SegmentProblem::Storage(error) => Self::of_storage(error),
             problem => Self { path: error.name.into(), problem: StoredStateProblem::Segment(problem) },

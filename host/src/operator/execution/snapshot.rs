@@ -8,14 +8,14 @@ use std::sync::Arc;
 use super::Execution;
 use crate::{
     operator::{CallTime, Phase},
-    state::{RestoreError, StoredBytes, StoredKey, WritePieces},
+    state::{Known, RestoreError, StoredBytes, StoredKey, WritePieces},
     stream::{CheckpointId, Fault, FaultKind, key_group},
 };
 
 /// Who keeps the snapshots of one task of an operator.
 pub trait KeepSnapshots: WritePieces {
-    /// The pieces up to `taken.epoch` were written: writes the rest. Called where pieces are written, and as they are.
-    fn complete(&self, taken: TakenSnapshot);
+    /// The pieces up to `taken.epoch` were written: writes the rest. Called where pieces are written, and as they are. False: that can't be, or nobody wants it any more.
+    fn complete(&self, taken: TakenSnapshot) -> bool;
 }
 
 /// What a snapshot has beside pieces of keyed state.
@@ -29,8 +29,6 @@ pub struct TakenSnapshot {
     pub operator_state: Vec<(Vec<u8>, Vec<u8>)>,
     /// The index of the next list element.
     pub list_elements: u64,
-    /// The keys that the end of the input visits were visited.
-    pub visited: bool,
 }
 
 /// What a task begins with.
@@ -44,6 +42,8 @@ pub struct Restored {
     pub visited: Vec<std::ops::Range<u32>>,
     /// The keyed state; none: there is none.
     pub keyed: Option<Box<dyn RestoreKeyed>>,
+    /// The next snapshot may refer to what this one has; else it has everything itself.
+    pub is_known: bool,
 }
 
 /// Hands over the keyed state of a task.
@@ -94,7 +94,7 @@ impl Execution {
         let epoch = self.exchange.state.begin_snapshot();
         self.finish_copied()?;
         let list_elements = self.exchange.state.next_element();
-        let taken = TakenSnapshot { checkpoint, epoch, operator_state, list_elements, visited: !self.visits_left };
+        let taken = TakenSnapshot { checkpoint, epoch, operator_state, list_elements };
         self.copying = Some(Copying { taken, then });
         self.finish_copied_now()
     }
@@ -123,8 +123,7 @@ impl Execution {
         };
         let keeper = Arc::clone(keeper);
         let work = move || {
-            keeper.complete(taken);
-            if !keeper.is_cancelled() {
+            if keeper.complete(taken) {
                 then();
             }
         };
@@ -142,10 +141,11 @@ impl Execution {
         let Some(keyed) = self.restored.keyed.take() else { return Ok(()) };
         let state = &mut self.exchange.state;
         state.begin(time.now);
+        let known = if self.restored.is_known { Known::Yes } else { Known::No };
         let restored = keyed.restore(&mut |key, value| {
-            state.restore(key, value).map_err(|error| match &error {
+            state.restore(key, value, known).map_err(|error| match &error {
                 RestoreError::Spill(failed) => Fault::new(failed.fault_kind(), error.to_string()),
-                RestoreError::Stored(_) | RestoreError::State(_) => Fault::new(FaultKind::External, error.to_string()),
+                RestoreError::Stored(_) | RestoreError::State(_) => Fault::new(FaultKind::Unfit, error.to_string()),
             })
         });
         state.raise_next_element(self.restored.list_elements);

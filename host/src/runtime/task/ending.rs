@@ -16,6 +16,7 @@ impl Task {
             self.watermark.advance(input, EventTime::MAX);
         }
         self.broadcast(&Element::Watermark(EventTime::MAX));
+        self.ended = true;
         self.phase = Phase::Ending(0);
         Ok(())
     }
@@ -40,7 +41,9 @@ impl Task {
                 }
                 self.close(index, time)?;
             }
-            NodeKind::Sink(writer) => finish(&node.id, writer)?,
+            NodeKind::Sink(writer) if self.checkpoints.is_none() => finish(&node.id, writer)?,
+            // What it has taken is part of the last checkpoint.
+            NodeKind::Sink(_) => {}
         }
         self.phase = Phase::Ending(index + 1);
         Ok(Progress::Worked)
@@ -56,7 +59,8 @@ impl Task {
         match &mut node.kind {
             NodeKind::Source => {}
             NodeKind::Operator(_) => self.close(index, time)?,
-            NodeKind::Sink(writer) => finish(&node.id, writer)?,
+            NodeKind::Sink(writer) if self.checkpoints.is_none() => finish(&node.id, writer)?,
+            NodeKind::Sink(_) => {}
         }
         self.phase = Phase::Stopping(index + 1);
         Ok(Progress::Worked)
@@ -66,6 +70,18 @@ impl Task {
         let node = &mut self.nodes[index];
         let NodeKind::Operator(execution) = &mut node.kind else { return Ok(()) };
         execution.close(time)?;
+        if self.checkpoints.is_none() { self.hand_over_state(index, time) } else { Ok(()) }
+    }
+
+    /// Everything is done for good: whoever wants the state of an operator gets it.
+    pub(super) fn hand_over_states(&mut self) -> Result<(), Fault> {
+        let time = self.time();
+        (0..self.nodes.len()).try_for_each(|index| self.hand_over_state(index, time))
+    }
+
+    fn hand_over_state(&mut self, index: usize, time: CallTime) -> Result<(), Fault> {
+        let node = &mut self.nodes[index];
+        let NodeKind::Operator(execution) = &mut node.kind else { return Ok(()) };
         let (keys, bytes) = execution.state_size();
         let spilled = execution.spilled();
         node.counters.named.counter("state-keys").set(keys as u64);
@@ -76,7 +92,7 @@ impl Task {
     }
 }
 
-fn finish(id: &str, writer: &mut Option<Box<dyn SinkWriter>>) -> Result<(), Fault> {
+pub(super) fn finish(id: &str, writer: &mut Option<Box<dyn SinkWriter>>) -> Result<(), Fault> {
     match writer.take().map(SinkWriter::finish) {
         None | Some(Ok(()) | Err(ConnectorError::Closed)) => Ok(()),
         Some(Err(error)) => Err(external(id, &error)),

@@ -1,7 +1,7 @@
 //! What the memtable does for snapshots: entries are copied as they were at the barrier, and what leaves memory is written down; and entries come back when a task is restored.
 
-use super::{Beyond, Cell, Cells, Rest, Undo, eviction::state_of};
-use crate::state::{behind::Behind, changes::KNOWN, stored::StoredBytes};
+use super::{Beyond, Cell, Cells, Rest, Undo, eviction::state_of, place::DIRTY};
+use crate::state::{Known, behind::Behind, changes::KNOWN, stored::StoredBytes};
 
 /// What a step of copying looks at, at most: entries, and places.
 const ENTRIES_PER_STEP: usize = 4096;
@@ -127,11 +127,22 @@ impl Cells {
     }
 
     /// Puts back an entry that a snapshot has. To be called before the first batch.
-    pub(in crate::state) fn restore(&mut self, prefix: &[u8], rest: &[u8], stored: &StoredBytes<'_>, behind: &Behind) {
+    pub(in crate::state) fn restore(
+        &mut self,
+        prefix: &[u8],
+        rest: &[u8],
+        stored: &StoredBytes<'_>,
+        known: Known,
+        behind: &Behind,
+    ) {
         let at = self.find_or_make(prefix, behind);
         let mut cell = Cell::loaded(stored);
         // Nothing lies behind it, so it has to be pushed there when it is evicted.
-        cell.marks |= super::place::DIRTY;
+        cell.marks |= DIRTY;
+        if known == Known::No {
+            cell.marks = DIRTY | behind.changes.current();
+            self.place_mut(at).marks |= behind.changes.current();
+        }
         self.insert(at, Rest::from_slice(rest), cell);
     }
 

@@ -25,6 +25,15 @@ pub enum RestoreError {
     Spill(#[from] SpillError),
 }
 
+/// Whether the snapshots to come may leave out what is restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// They build on the one that it comes from.
+    Yes,
+    /// They begin anew, and have all of it.
+    No,
+}
+
 impl KeyedState {
     /// A barrier: what the state is now is to be handed over, as far as it was not before. A snapshot that is still being copied is copied to its end first. Returns the epoch that has ended:
     /// the pieces up to that one make the snapshot.
@@ -87,7 +96,7 @@ impl KeyedState {
     ///
     /// # Errors
     /// [`RestoreError`].
-    pub fn restore(&mut self, stored_key: &[u8], stored_value: &[u8]) -> Result<(), RestoreError> {
+    pub fn restore(&mut self, stored_key: &[u8], stored_value: &[u8], known: Known) -> Result<(), RestoreError> {
         let StoredKey { key_group, state, key, namespace, entry } = StoredKey::decode(stored_key)?;
         let stored = StoredBytes::decode(stored_value)?;
         let form = self.spec(u32::from(state)).ok_or(RestoreError::State(state))?.form;
@@ -97,17 +106,20 @@ impl KeyedState {
         // Half of the memory stays free for what comes. Of what is in memory in part, the rest has to be there too.
         let bytes = self.table.bytes() + self.table.growth() + self.cells.bytes();
         let is_full = self.behind.takes_entries() && bytes > self.budget / 2;
-        match self.columns[usize::from(state)].filter(|_| namespace.is_empty()) {
-            Some(_) if is_full && !self.table.has(key) => {
-                self.behind.push(stored_key, Some(stored_value), Access::Point)
+        let column = self.columns[usize::from(state)].filter(|_| namespace.is_empty());
+        if column.is_none() {
+            namespace_prefix(key_group, state, key, namespace, &mut self.prefix)?;
+        }
+        match column {
+            Some(column) if !is_full || self.table.has(key) => self.table.restore(key, column, &stored, known),
+            None if !is_full || self.cells.has(&self.prefix) => {
+                self.cells.restore(&self.prefix, entry, &stored, known, &self.behind);
             }
-            Some(column) => self.table.restore(key, column, &stored),
-            None => {
-                namespace_prefix(key_group, state, key, namespace, &mut self.prefix)?;
-                if is_full && !self.cells.has(&self.prefix) {
-                    self.behind.push(stored_key, Some(stored_value), Access::Ordered);
-                } else {
-                    self.cells.restore(&self.prefix, entry, &stored, &self.behind);
+            _ => {
+                let access = if column.is_some() { Access::Point } else { Access::Ordered };
+                self.behind.push(stored_key, Some(stored_value), access);
+                if known == Known::No {
+                    self.behind.changes.carry((stored_key, &[]), Some(stored));
                 }
             }
         }

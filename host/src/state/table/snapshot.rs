@@ -3,6 +3,7 @@
 use super::{KeyTable, NOWHERE, tag_of};
 use crate::{
     state::{
+        Known,
         arena::{DIRTY, EntryRef, SPILLED},
         behind::Behind,
         changes::{KNOWN, Point},
@@ -103,7 +104,7 @@ impl KeyTable {
     }
 
     /// Puts back a value that a snapshot has. To be called before the first batch.
-    pub(in crate::state) fn restore(&mut self, key: &[u8], column: u32, stored: &StoredBytes<'_>) {
+    pub(in crate::state) fn restore(&mut self, key: &[u8], column: u32, stored: &StoredBytes<'_>, known: Known) {
         self.reserve(1);
         let (entry, _) = self.find_or_insert(Windowed::alone(key), hash_key(key));
         debug_assert_ne!(entry, NOWHERE);
@@ -121,6 +122,9 @@ impl KeyTable {
         }
         // Nothing lies behind it, so it has to be pushed there when it is evicted.
         self.arena.set_flags(now_at, DIRTY);
-        self.arena.set_marks(now_at, KNOWN);
+        if known == Known::Yes {
+            // The write has left the current mark.
+            self.arena.set_marks(now_at, KNOWN);
+        }
     }
 }

@@ -10,7 +10,7 @@ use proptest::{collection::vec, prelude::*};
 use crate::{
     background::Inline,
     state::{
-        Change, Piece, PieceOrder, SnapshotSetup, StoredBytes, WritePieces,
+        Change, Known, Piece, PieceOrder, SnapshotSetup, StoredBytes, WritePieces,
         keyed::model::{Both, Memory, Model, Write, lives, state, writes},
     },
     stream::EventTime,
@@ -148,7 +148,7 @@ fn check(steps: &[Step], memory: Memory, restored_into: Memory, units: u32, seed
     restored.state.begin(EventTime(both.now));
     (restored.model, restored.now) = (both.model.clone(), both.now);
     for (key, value) in pieces.of_epochs(u64::MAX) {
-        restored.state.restore(&key, &value).expect("it was stored so");
+        restored.state.restore(&key, &value, Known::Yes).expect("it was stored so");
     }
     restored.state.raise_next_element(all_written);
     prop_assert_eq!(restored.state.next_element(), all_written);

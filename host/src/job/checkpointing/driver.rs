@@ -1,0 +1,426 @@
+//! Drives the checkpoints of one attempt: what the coordinator decides is done here, and what comes of it is told to the coordinator.
+//!
+//! [`Driver::poll`] is called again and again by whoever runs the tasks. It never blocks: manifests are written, sinks committed and old files deleted on the [`Background`] that it is
+//! given, one after the other.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use crossbeam::{
+    channel::{Receiver, Sender},
+    sync::Unparker,
+};
+
+use super::{
+    chains::{Chains, bytes_of},
+    graph::Graph,
+    keeper::{KeptSnapshot, TaskKeeper, Writing},
+    manifest::{Gathered, GatheredTask},
+    storing::{self, ManifestOutcome},
+};
+use crate::{
+    background::Background,
+    checkpoint::{Action, Coordinator, Event},
+    connector::Transaction,
+    runtime::{Clock, Control, TaskEvent, TaskSnapshot},
+    stream::{CheckpointId, Fault, FaultKind},
+};
+
+/// The wait before a commit that failed is tried again when nothing else asks for it.
+const COMMIT_RETRY: Duration = Duration::from_secs(1);
+
+/// What became of work off the record path.
+enum Outcome {
+    Manifest(CheckpointId, ManifestOutcome),
+    /// Of the checkpoint whose transactions were committed, and of every sink that failed why.
+    Committed(CheckpointId, Result<(), String>),
+    Deleted(usize),
+}
+
+/// What checkpoints did, for reports and whoever watches.
+#[derive(Clone, Debug, Default)]
+pub struct CheckpointCounters {
+    /// How many are complete.
+    pub completed: u64,
+    /// How many failed.
+    pub failed: u64,
+    /// The one that was completed last.
+    pub last: Option<LastCheckpoint>,
+    /// The longest time for which a task processed no record because of its snapshot, in milliseconds.
+    pub pause_ms_max: f64,
+    /// The longest time from the first barrier to the last one in a task, in milliseconds.
+    pub alignment_ms_max: f64,
+    /// Bytes of all segments that were written.
+    pub bytes: u64,
+}
+
+/// A complete checkpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct LastCheckpoint {
+    /// Which one.
+    pub id: CheckpointId,
+    /// When it was complete, since the start of the attempt.
+    pub at: Duration,
+    /// From its trigger to its manifest.
+    pub duration: Duration,
+    /// Bytes that were written for it.
+    pub new_bytes: u64,
+    /// Bytes of all that it refers to.
+    pub bytes: u64,
+}
+
+/// What a driver is made of.
+pub(super) struct DriverSetup {
+    pub(super) coordinator: Coordinator,
+    pub(super) graph: Arc<Graph>,
+    pub(super) control: Arc<Control>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) events: Receiver<TaskEvent>,
+    pub(super) wake_all: Vec<Unparker>,
+    pub(super) writing: Arc<Writing>,
+    pub(super) background: Arc<dyn Background>,
+    pub(super) keepers: BTreeMap<(usize, u32), Arc<TaskKeeper>>,
+    pub(super) chains: Chains,
+    pub(super) retain: usize,
+    /// The checkpoint that the attempt was restored from.
+    pub(super) restored_from: Option<CheckpointId>,
+    pub(super) counters: Arc<Mutex<CheckpointCounters>>,
+}
+
+/// Drives the checkpoints of one attempt.
+pub(in crate::job) struct Driver {
+    setup: DriverSetup,
+    outcomes: (Sender<Outcome>, Receiver<Outcome>),
+    actions: Vec<Action>,
+    /// When checkpoints in flight were triggered.
+    triggered: BTreeMap<CheckpointId, Duration>,
+    /// What tasks have acknowledged, by checkpoint and task.
+    snapshots: BTreeMap<CheckpointId, BTreeMap<usize, TaskSnapshot>>,
+    /// Manifests that are being written.
+    gathered: BTreeMap<CheckpointId, Gathered>,
+    /// What sinks have set aside and not committed, by sink, with the checkpoint.
+    uncommitted: BTreeMap<String, Vec<(CheckpointId, Transaction)>>,
+    /// Of aborted checkpoints and all before them, what was acknowledged is part of the next one.
+    newest_complete: Option<CheckpointId>,
+    commit: Commit,
+    finishing: Option<CheckpointId>,
+    /// A newer attempt has taken over.
+    fenced: bool,
+}
+
+/// Where the commit of sinks stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Commit {
+    Idle,
+    Running,
+    /// It failed and is tried again then.
+    Again(Duration),
+}
+
+impl Driver {
+    pub(super) fn new(setup: DriverSetup) -> Self {
+        Self {
+            newest_complete: setup.restored_from,
+            setup,
+            outcomes: crossbeam::channel::unbounded(),
+            actions: Vec::new(),
+            triggered: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
+            gathered: BTreeMap::new(),
+            uncommitted: BTreeMap::new(),
+            commit: Commit::Idle,
+            finishing: None,
+            fenced: false,
+        }
+    }
+
+    /// Does what is to be done now. Returns whether it did anything.
+    ///
+    /// # Errors
+    /// When the attempt can't go on.
+    pub(in crate::job) fn poll(&mut self) -> Result<bool, Fault> {
+        let now = self.setup.clock.elapsed();
+        let mut did = false;
+        while let Ok(event) = self.setup.events.try_recv() {
+            did = true;
+            self.task_told(now, event)?;
+        }
+        while let Ok(outcome) = self.outcomes.1.try_recv() {
+            did = true;
+            self.work_ended(now, outcome)?;
+        }
+        if self.setup.coordinator.wake_at().is_some_and(|at| at <= now) {
+            self.handle(now, Event::Tick)?;
+            did = true;
+        }
+        if let Commit::Again(at) = self.commit
+            && at <= now
+        {
+            self.commit_sinks()?;
+            did = true;
+        }
+        if let Some(last) = self.finishing.filter(|_| self.commit == Commit::Idle && self.is_committed()) {
+            tracing::debug!("checkpoint {last} is the last one");
+            self.finishing = None;
+            self.setup.control.let_end();
+            self.wake();
+            did = true;
+        }
+        Ok(did)
+    }
+
+    /// When it has to be polled again though nothing has happened.
+    pub(in crate::job) fn wake_at(&self) -> Option<Duration> {
+        let commit = match self.commit {
+            Commit::Again(at) => Some(at),
+            Commit::Idle | Commit::Running => None,
+        };
+        self.setup.coordinator.wake_at().into_iter().chain(commit).min()
+    }
+
+    /// The last complete checkpoint, and how many seconds ago it was complete.
+    pub(in crate::job) fn last_checkpoint(&self) -> Option<(CheckpointId, f64)> {
+        let counters = self.setup.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = counters.last?;
+        Some((last.id, self.setup.clock.elapsed().saturating_sub(last.at).as_secs_f64()))
+    }
+
+    fn task_told(&mut self, now: Duration, event: TaskEvent) -> Result<(), Fault> {
+        match event {
+            TaskEvent::AtRest { task } => self.handle(now, Event::AtRest { task }),
+            // What it had is nowhere else, so no later checkpoint could be whole.
+            TaskEvent::Declined { task, checkpoint } => {
+                let task = &self.setup.graph.tasks[task].name;
+                Err(Fault::new(
+                    FaultKind::External,
+                    format!("task {task}: its snapshot for checkpoint {checkpoint} was lost"),
+                ))
+            }
+            TaskEvent::Failed(fault) => Err(fault),
+            TaskEvent::Acknowledged { task, checkpoint, snapshot } => {
+                for (sink, transactions) in &snapshot.transactions {
+                    let waiting = self.uncommitted.entry(sink.clone()).or_default();
+                    waiting.extend(transactions.iter().map(|transaction| (checkpoint, transaction.clone())));
+                }
+                self.snapshots.entry(checkpoint).or_default().insert(task, snapshot);
+                self.handle(now, Event::Acknowledged { task, checkpoint })
+            }
+        }
+    }
+
+    fn work_ended(&mut self, now: Duration, outcome: Outcome) -> Result<(), Fault> {
+        match outcome {
+            Outcome::Manifest(checkpoint, ManifestOutcome::Written) => self.handle(now, Event::Written { checkpoint }),
+            Outcome::Manifest(checkpoint, ManifestOutcome::NotWritten(reason)) => {
+                self.gathered.remove(&checkpoint);
+                self.handle(now, Event::NotWritten { checkpoint, reason })
+            }
+            Outcome::Manifest(_, ManifestOutcome::Fenced(reason)) => {
+                self.fenced = true;
+                self.handle(now, Event::Fenced { reason })
+            }
+            Outcome::Committed(checkpoint, result) => {
+                self.commit = Commit::Idle;
+                match result {
+                    Ok(()) => self.uncommitted.values_mut().for_each(|all| all.retain(|(id, _)| *id > checkpoint)),
+                    Err(reason) => {
+                        tracing::warn!("results of checkpoint {checkpoint} can't be made visible yet: {reason}");
+                        self.commit = Commit::Again(now + COMMIT_RETRY);
+                    }
+                }
+                Ok(())
+            }
+            Outcome::Deleted(files) => {
+                tracing::debug!("{files} files that no checkpoint needs were deleted");
+                Ok(())
+            }
+        }
+    }
+
+    fn handle(&mut self, now: Duration, event: Event) -> Result<(), Fault> {
+        let mut actions = std::mem::take(&mut self.actions);
+        self.setup.coordinator.handle(now, event, &mut actions);
+        let done = actions.drain(..).try_for_each(|action| self.act(now, action));
+        self.actions = actions;
+        done
+    }
+
+    fn act(&mut self, now: Duration, action: Action) -> Result<(), Fault> {
+        match action {
+            Action::Trigger(id) => {
+                self.triggered.insert(id, now);
+                self.setup.control.ask_for(id);
+                self.wake();
+                Ok(())
+            }
+            Action::WriteManifest(id) => self.write_manifest(now, id),
+            Action::Complete(id) => self.complete(now, id),
+            Action::Abort { checkpoint, reason } => {
+                tracing::warn!("checkpoint {checkpoint} failed: {reason}");
+                self.counters(|counters| counters.failed += 1);
+                self.setup.control.give_up(checkpoint);
+                self.wake();
+                Ok(())
+            }
+            Action::Finish(id) => {
+                self.finishing = Some(id);
+                Ok(())
+            }
+            // Two runs that take over from each other would never come to an end.
+            Action::Fail { reason } if self.fenced => Err(Fault::new(FaultKind::Unfit, reason)),
+            Action::Fail { reason } => Err(Fault::new(FaultKind::External, reason)),
+        }
+    }
+
+    /// Gathers what tasks have acknowledged, and has the manifest written.
+    fn write_manifest(&mut self, now: Duration, id: CheckpointId) -> Result<(), Fault> {
+        let snapshots = self.snapshots.remove(&id).unwrap_or_default();
+        let began = self.triggered.get(&id).copied().unwrap_or(now);
+        let (mut tasks, mut new_bytes) = (BTreeMap::new(), 0);
+        for ((vertex, task), keeper) in &self.setup.keepers {
+            let kept = keeper.take(id).ok_or_else(|| {
+                let name = &self.setup.graph.vertices[*vertex].id;
+                Fault::new(
+                    FaultKind::HostBug,
+                    format!("task {name}/{task} acknowledged checkpoint {id} and kept nothing"),
+                )
+            })?;
+            let KeptSnapshot { segments, operator_state, list_elements } = kept;
+            new_bytes += bytes_of(segments.iter().chain(&operator_state));
+            self.setup.chains.append((*vertex, *task), segments);
+            tasks.insert(
+                (*vertex, *task),
+                GatheredTask { segments: self.setup.chains.of((*vertex, *task)), operator_state, list_elements },
+            );
+        }
+        let waiting = |sink: &String| {
+            let all = self.uncommitted.get(sink).into_iter().flatten();
+            all.filter(|(of, _)| *of <= id).map(|(_, transaction)| transaction.clone()).collect()
+        };
+        let transactions = self.setup.graph.sinks().map(|(sink, _)| (sink.clone(), waiting(sink))).collect();
+        for snapshot in snapshots.values() {
+            self.counters(|counters| {
+                counters.pause_ms_max = counters.pause_ms_max.max(snapshot.pause.as_secs_f64() * 1e3);
+                counters.alignment_ms_max = counters.alignment_ms_max.max(snapshot.alignment.as_secs_f64() * 1e3);
+            });
+        }
+        let gathered = Gathered {
+            id,
+            attempt: self.setup.writing.attempt,
+            completed: self.setup.clock.now(),
+            duration: now.saturating_sub(began),
+            new_bytes,
+            snapshots,
+            tasks,
+            transactions,
+        };
+        let manifest = self.setup.graph.manifest(&gathered);
+        self.gathered.insert(id, gathered);
+        let (graph, writing) = (Arc::clone(&self.setup.graph), Arc::clone(&self.setup.writing));
+        let told =
+            Told { outcomes: self.outcomes.0.clone(), lost: Some(Outcome::Manifest(id, ManifestOutcome::lost())) };
+        self.spawn(move || {
+            let outcome = storing::write_manifest(&writing, &graph, &manifest);
+            told.tell(Outcome::Manifest(id, outcome));
+        })
+    }
+
+    fn complete(&mut self, now: Duration, id: CheckpointId) -> Result<(), Fault> {
+        let began = self.triggered.remove(&id).unwrap_or(now);
+        self.triggered.retain(|other, _| *other > id);
+        self.snapshots.retain(|other, _| *other > id);
+        self.newest_complete = Some(id);
+        if let Some(gathered) = self.gathered.remove(&id) {
+            // The manifest keeps them now, and the next checkpoint has others.
+            self.setup.writing.release(gathered.operator_state_names());
+            let bytes = gathered.bytes();
+            self.counters(|counters| {
+                counters.completed += 1;
+                counters.bytes += gathered.new_bytes;
+                let duration = now.saturating_sub(began);
+                counters.last = Some(LastCheckpoint { id, at: now, duration, new_bytes: gathered.new_bytes, bytes });
+            });
+        }
+        self.commit_sinks()?;
+        self.delete_what_is_old()?;
+        Ok(())
+    }
+
+    fn is_committed(&self) -> bool {
+        let complete = self.newest_complete;
+        self.uncommitted.values().flatten().all(|(id, _)| Some(*id) > complete)
+    }
+
+    /// Makes visible what belongs to complete checkpoints.
+    fn commit_sinks(&mut self) -> Result<(), Fault> {
+        let Some(complete) = self.newest_complete.filter(|_| self.commit != Commit::Running) else { return Ok(()) };
+        if self.is_committed() {
+            self.commit = Commit::Idle;
+            return Ok(());
+        }
+        self.commit = Commit::Running;
+        let due = |all: &Vec<(CheckpointId, Transaction)>| -> Vec<Transaction> {
+            all.iter().filter(|(id, _)| *id <= complete).map(|(_, transaction)| transaction.clone()).collect()
+        };
+        let due: Vec<_> = self.uncommitted.iter().map(|(sink, all)| (sink.clone(), due(all))).collect();
+        let graph = Arc::clone(&self.setup.graph);
+        let lost = Some(Outcome::Committed(complete, Err("the thread that does it is gone".into())));
+        let told = Told { outcomes: self.outcomes.0.clone(), lost };
+        self.spawn(move || told.tell(Outcome::Committed(complete, graph.commit(&due))))
+    }
+
+    fn delete_what_is_old(&mut self) -> Result<(), Fault> {
+        let Some(newest) = self.newest_complete else { return Ok(()) };
+        let (writing, retain, graph) =
+            (Arc::clone(&self.setup.writing), self.setup.retain, Arc::clone(&self.setup.graph));
+        let outcomes = self.outcomes.0.clone();
+        self.spawn(move || {
+            if let Some(deleted) = storing::delete_old(&writing, graph.plugin_names(), retain, newest) {
+                // The driver may be gone.
+                let _ = outcomes.send(Outcome::Deleted(deleted));
+            }
+        })
+    }
+
+    fn spawn(&self, work: impl FnOnce() + Send + 'static) -> Result<(), Fault> {
+        self.setup.background.spawn(Box::new(work)).map_err(|error| {
+            Fault::new(FaultKind::External, format!("there is no thread that writes checkpoints: {error}"))
+        })
+    }
+
+    fn counters(&self, change: impl FnOnce(&mut CheckpointCounters)) {
+        change(&mut self.setup.counters.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn wake(&self) {
+        self.setup.wake_all.iter().for_each(Unparker::unpark);
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.setup.writing.cancel();
+    }
+}
+
+/// Tells an outcome; when it is dropped without, that the work was lost.
+struct Told {
+    outcomes: Sender<Outcome>,
+    lost: Option<Outcome>,
+}
+
+impl Told {
+    fn tell(mut self, outcome: Outcome) {
+        self.lost = Some(outcome);
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        // The driver may be gone.
+        let _ = self.lost.take().map(|outcome| self.outcomes.send(outcome));
+    }
+}

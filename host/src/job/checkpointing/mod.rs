@@ -1,0 +1,473 @@
+//! Checkpoints of a job: where they lie, where a run begins, and who takes them.
+//!
+//! Here the rooms meet: tasks take snapshots (`runtime`, `operator`, `state`), what they keep becomes segments in a storage (`checkpoint`), sources and sinks say where they are and what they
+//! have set aside (`connector`). What decides is in the room `checkpoint`; what a manifest is, is in the module `stored_state`.
+
+mod chains;
+mod driver;
+mod graph;
+mod keeper;
+mod manifest;
+mod operator_state;
+mod restore;
+mod storing;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crossbeam::{
+    channel::{Receiver, unbounded},
+    sync::Unparker,
+};
+
+pub use self::driver::{CheckpointCounters, LastCheckpoint};
+use self::{
+    chains::Chains,
+    driver::DriverSetup,
+    graph::{Graph, GraphTask},
+    keeper::{Patience, TaskKeeper, Writing},
+};
+pub(super) use self::{driver::Driver, restore::Origin};
+use super::{
+    PreparedJob, Start, StartFrom,
+    plugins::JobError,
+    stored_state::{Checkpoints, JobLock, StatePlace, StoredStateError},
+};
+use crate::{
+    background::Background,
+    checkpoint::{
+        Below, Coordinator, CoordinatorSettings, Mode, Names, ObjectStorage, Resolution, Storage, StorageErrorKind,
+        StorageLocation, Wanted, resolve,
+    },
+    connector::Commits,
+    operator::{KeepSnapshots, Restored},
+    runtime::{Clock, Control, TaskCheckpoints, TaskEvent},
+    spec::{CheckpointSettings, StorageSpec},
+    stream::{CheckpointId, EventTime, key_groups_of_task},
+};
+
+/// How often the mark of an attempt is tried while others take the same number.
+const ATTEMPT_TRIES: u32 = 100;
+
+/// The checkpoints of one run.
+pub(super) struct Checkpointing {
+    settings: CheckpointSettings,
+    checkpoints: Checkpoints,
+    /// While it lives no other process runs this job, where that can be seen.
+    _lock: JobLock,
+    graph: Graph,
+    /// The attempts of this run.
+    attempts: Vec<u64>,
+    pub(super) counters: Arc<Mutex<CheckpointCounters>>,
+}
+
+/// Where an attempt begins.
+pub(super) enum Beginning {
+    /// At the beginning.
+    Fresh,
+    /// From a checkpoint.
+    From(Origin),
+    /// Nowhere: the job has ended with this checkpoint, of which results may have to be made visible still.
+    Ended(Origin),
+}
+
+impl Checkpointing {
+    /// Opens the storage and locks the job.
+    ///
+    /// # Errors
+    /// When the storage can't be used, or the job runs.
+    pub(super) fn open(job: &PreparedJob, settings: &CheckpointSettings) -> Result<Self, JobError> {
+        let location = match &settings.storage.value {
+            StorageSpec::Folder(path) => Ok(StorageLocation::Folder(path.clone())),
+            StorageSpec::Url(url) => StorageLocation::parse(url, &job.spec.folder),
+        };
+        let location = location.map_err(JobError::Storage)?;
+        // What is no text is no setting of an object store.
+        let environment =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let storage: Arc<dyn Storage> =
+            Arc::new(ObjectStorage::open(&location, environment).map_err(JobError::Storage)?);
+        let folder = match &location {
+            StorageLocation::Folder(folder) => Some(folder.join(&job.spec.name)),
+            _ => None,
+        };
+        Self::with_storage(job, settings, storage, folder.as_deref())
+    }
+
+    /// The same with a storage that is open.
+    pub(super) fn with_storage(
+        job: &PreparedJob,
+        settings: &CheckpointSettings,
+        storage: Arc<dyn Storage>,
+        folder: Option<&Path>,
+    ) -> Result<Self, JobError> {
+        if let Some(folder) = folder {
+            std::fs::create_dir_all(folder).map_err(|source| JobError::Folder { path: folder.to_owned(), source })?;
+        }
+        let storage: Arc<dyn Storage> = Arc::new(Below::new(storage, &job.spec.name));
+        let checkpoints = Checkpoints::new(storage, folder.map(Path::to_owned));
+        let lock = checkpoints.lock().map_err(|error| JobError::Running(error.to_string()))?;
+        Ok(Self {
+            graph: Graph::new(job, settings.mode),
+            settings: settings.clone(),
+            checkpoints,
+            _lock: lock,
+            attempts: Vec::new(),
+            counters: Arc::default(),
+        })
+    }
+
+    fn storage(&self) -> &Arc<dyn Storage> {
+        self.checkpoints.storage()
+    }
+
+    /// Where the first attempt begins.
+    ///
+    /// # Errors
+    /// When what was asked for can't be restored, or does not fit the job.
+    pub(super) fn beginning(&self, start: &Start) -> Result<Beginning, JobError> {
+        let wanted = match &start.from {
+            StartFrom::Latest => Wanted::Latest,
+            StartFrom::Nothing => Wanted::None,
+            StartFrom::Place(place) => return self.beginning_at(place, start),
+        };
+        let contents = self.checkpoints.contents().map_err(JobError::State)?;
+        let beginning = match resolve(wanted, &contents.folders()) {
+            Resolution::Fresh => Beginning::Fresh,
+            Resolution::Restore(id) => Beginning::From(self.origin(id)?),
+            Resolution::AlreadyEnded(id) => Beginning::Ended(self.origin(id)?),
+            Resolution::Refused { reason, next_older_restorable } => {
+                let older = next_older_restorable.map(|id| self.storage().location(&Names::manifest(id)));
+                return Err(JobError::Refused(refusal(&reason, older.as_deref())));
+            }
+        };
+        self.check_discard(&beginning, start)?;
+        self.fitting(beginning)
+    }
+
+    fn beginning_at(&self, place: &Path, start: &Start) -> Result<Beginning, JobError> {
+        let checkpoint = match StatePlace::open(place).map_err(JobError::State)? {
+            StatePlace::Checkpoint(checkpoint) => checkpoint,
+            StatePlace::Job(checkpoints) => checkpoints.newest().map_err(JobError::State)?,
+            StatePlace::Dump(folder, _) => {
+                let why = super::stored_state::StoredStateProblem::NoCheckpoint;
+                return Err(JobError::State(StoredStateError { path: folder, problem: why }));
+            }
+        };
+        if let Some(damaged) = checkpoint.damage().map_err(JobError::State)?.into_iter().next() {
+            return Err(JobError::State(damaged));
+        }
+        let manifest = Names::manifest(checkpoint.manifest().id);
+        let is_own = checkpoint.storage().location(&manifest) == self.storage().location(&manifest);
+        let beginning = Beginning::From(Origin { checkpoint, is_own });
+        self.check_discard(&beginning, start)?;
+        self.fitting(beginning)
+    }
+
+    fn check_discard(&self, beginning: &Beginning, start: &Start) -> Result<(), JobError> {
+        let id = match beginning {
+            Beginning::From(origin) | Beginning::Ended(origin) => Some(origin.manifest().id),
+            Beginning::Fresh => None,
+        };
+        match start.discard_results_after {
+            Some(after) if Some(after) != id => Err(JobError::Refused(match id {
+                Some(id) => format!(
+                    "--discard-results-after {after}: the run begins from checkpoint {id}; give that one, or begin from {after} with --from"
+                ),
+                None => {
+                    format!("--discard-results-after {after}: the run begins at the beginning, and removes no results")
+                }
+            })),
+            _ => Ok(()),
+        }
+    }
+
+    fn fitting(&self, beginning: Beginning) -> Result<Beginning, JobError> {
+        let (Beginning::From(origin) | Beginning::Ended(origin)) = &beginning else { return Ok(beginning) };
+        let misfits = origin.misfits(&self.graph);
+        if misfits.is_empty() {
+            return Ok(beginning);
+        }
+        let list: String = misfits.iter().map(|misfit| format!("\n  - {misfit}")).collect();
+        Err(JobError::Refused(format!("the job can't go on from checkpoint {}:{list}", origin.manifest().id)))
+    }
+
+    fn origin(&self, id: CheckpointId) -> Result<Origin, JobError> {
+        let checkpoint = self.checkpoints.checkpoint(id).map_err(JobError::State)?;
+        Ok(Origin { checkpoint, is_own: true })
+    }
+
+    /// Where the next attempt of this run begins: from the newest checkpoint that one of its attempts has completed. None: there is none, and it begins as the first one did.
+    ///
+    /// # Errors
+    /// When that checkpoint can't be restored.
+    pub(super) fn beginning_again(&self) -> Result<Option<Origin>, JobError> {
+        let contents = self.checkpoints.contents().map_err(JobError::State)?;
+        let of_this_run = |attempt: Option<u64>| attempt.is_some_and(|attempt| self.attempts.contains(&attempt));
+        let folders: Vec<_> = contents.folders().into_iter().filter(|folder| of_this_run(folder.attempt)).collect();
+        match resolve(Wanted::Latest, &folders) {
+            Resolution::Fresh => Ok(None),
+            Resolution::Restore(id) | Resolution::AlreadyEnded(id) => self.origin(id).map(Some),
+            Resolution::Refused { reason, .. } => Err(JobError::Refused(reason)),
+        }
+    }
+
+    /// Takes the next number of an attempt, which fences all earlier ones.
+    ///
+    /// # Errors
+    /// When the storage can't be used.
+    fn begin_attempt(&mut self) -> Result<u64, JobError> {
+        for _ in 0..ATTEMPT_TRIES {
+            let number = storing::newest_attempt(&**self.storage()).map_err(JobError::Storage)?.unwrap_or(0) + 1;
+            match self.storage().put_new(&Names::attempt(number), bytes::Bytes::from_static(b"attempt")) {
+                Ok(()) => {
+                    self.attempts.push(number);
+                    return Ok(number);
+                }
+                Err(error) if error.kind == StorageErrorKind::AlreadyThere => {}
+                Err(error) => return Err(JobError::Storage(error)),
+            }
+        }
+        Err(JobError::Running(format!("{ATTEMPT_TRIES} other runs of this job began at the same time")))
+    }
+
+    /// Readies sources and sinks to go on where the attempt begins.
+    ///
+    /// # Errors
+    /// When what they need is not there.
+    pub(super) fn prepare_ends(
+        &self,
+        beginning: Option<&Origin>,
+        discard_after: Option<CheckpointId>,
+    ) -> Result<(), JobError> {
+        let failed = |id: &str| {
+            let id = id.to_owned();
+            move |source| JobError::Connector { id, source }
+        };
+        for (_, id, source) in self.graph.sources() {
+            let position = beginning.map_or(Ok(None), |origin| origin.position(id)).map_err(failed(id))?;
+            source.prepare(position.as_ref()).map_err(failed(id))?;
+        }
+        for (id, sink) in self.graph.sinks() {
+            let prepared = match beginning {
+                None => sink.prepare(Commits::Fresh),
+                Some(origin) => origin.transactions(id).and_then(|transactions| {
+                    let checkpoint = origin.manifest().id;
+                    sink.prepare(Commits::Restored { checkpoint, transactions: &transactions, discard_after })
+                }),
+            };
+            prepared.map_err(failed(id))?;
+        }
+        Ok(())
+    }
+
+    /// Removes checkpoints after one whose results were removed: nothing can go on from them.
+    ///
+    /// # Errors
+    /// When the storage does not remove them.
+    pub(super) fn discard_after(&self, kept: CheckpointId) -> Result<(), JobError> {
+        let contents = self.checkpoints.contents().map_err(JobError::State)?;
+        for checkpoint in contents.checkpoints.iter().filter(|checkpoint| checkpoint.id > kept) {
+            self.storage().delete(&Names::manifest(checkpoint.id)).map_err(JobError::Storage)?;
+        }
+        Ok(())
+    }
+
+    /// Everything that an attempt needs to take checkpoints.
+    ///
+    /// # Errors
+    /// When the storage can't be used.
+    pub(super) fn attempt(&mut self, origin: Option<&Origin>, setup: AttemptSetup) -> Result<Attempt, JobError> {
+        let number = self.begin_attempt()?;
+        let contents = self.checkpoints.contents().map_err(JobError::State)?;
+        let last = contents.checkpoints.iter().map(|checkpoint| checkpoint.id).max();
+        // No number is given twice, whatever became of the checkpoint that had it.
+        let restored_from = origin.filter(|origin| origin.is_own).map(|origin| origin.manifest().id);
+        let next = last.max(origin.map(|origin| origin.manifest().id)).map_or(CheckpointId::FIRST, CheckpointId::next);
+        let (send, events) = unbounded();
+        let mut chains = Chains::default();
+        if let Some(origin) = origin.filter(|origin| origin.is_own) {
+            for (number, vertex, _) in self.graph.operators() {
+                for task in 0..vertex.parallelism {
+                    let key_groups = key_groups_of_task(task, vertex.parallelism, self.graph.max_parallelism);
+                    chains.append((number, task), origin.chain(&vertex.id, &key_groups));
+                }
+            }
+        }
+        let in_use: BTreeSet<String> = chains.names().collect();
+        let failed = {
+            let send = send.clone();
+            // The driver may be gone.
+            Box::new(move |fault| drop(send.send(TaskEvent::Failed(fault))))
+        };
+        let writing = Writing::new(Arc::clone(self.storage()), number, in_use, setup.patience(), failed);
+        Ok(Attempt {
+            next,
+            restored_from,
+            events,
+            send: Arc::new(move |event| drop(send.send(event))),
+            writing: Arc::new(writing),
+            keepers: BTreeMap::new(),
+            chains,
+            tasks: Vec::new(),
+            setup,
+        })
+    }
+
+    /// The driver of an attempt whose tasks are made.
+    pub(super) fn driver(
+        &self,
+        job: &PreparedJob,
+        attempt: Attempt,
+        control: &Arc<Control>,
+        clock: &Arc<dyn Clock>,
+        wake_all: &[Unparker],
+    ) -> Driver {
+        let Attempt { next, restored_from, events, writing, keepers, chains, tasks, setup, .. } = attempt;
+        let settings = CoordinatorSettings {
+            interval: Some(self.settings.interval),
+            timeout: self.settings.timeout,
+            tolerable_failures: self.settings.tolerable_failures,
+        };
+        let mut graph = Graph::new(job, self.settings.mode);
+        let count = tasks.len();
+        graph.tasks = tasks;
+        Driver::new(DriverSetup {
+            coordinator: Coordinator::new(settings, count, next),
+            graph: Arc::new(graph),
+            control: Arc::clone(control),
+            clock: Arc::clone(clock),
+            events,
+            wake_all: wake_all.to_vec(),
+            writing,
+            background: (setup.background)("checkpoints".into()),
+            keepers,
+            chains,
+            retain: self.settings.retain as usize,
+            restored_from,
+            counters: Arc::clone(&self.counters),
+        })
+    }
+
+    /// What checkpoints did so far.
+    pub(super) fn counted(&self) -> CheckpointCounters {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The path or URL of a checkpoint of this job.
+    pub(super) fn location(&self, id: CheckpointId) -> String {
+        let manifest = self.storage().location(&Names::manifest(id));
+        manifest.strip_suffix("/manifest.json").unwrap_or(&manifest).to_owned()
+    }
+}
+
+fn refusal(reason: &str, older: Option<&str>) -> String {
+    match older.map(|older| older.strip_suffix("/manifest.json").unwrap_or(older)) {
+        Some(older) => format!(
+            "{reason}; the next older checkpoint that can be restored is {older}: to go on from there, which reads and writes again what came after it, add --from {older}"
+        ),
+        None => {
+            format!("{reason}; there is no older one that can be restored: to begin at the beginning, add --from none")
+        }
+    }
+}
+
+/// How the tasks of an attempt are run.
+#[derive(Clone)]
+pub(super) struct AttemptSetup {
+    pub(super) background: super::assemble::MakeBackground,
+    pub(super) is_simulated: bool,
+}
+
+impl AttemptSetup {
+    fn patience(&self) -> Patience {
+        if self.is_simulated { Patience::Tries(SIMULATED_TRIES) } else { Patience::Endless }
+    }
+}
+
+/// How often something is written in simulation before the attempt fails: nothing else runs meanwhile.
+const SIMULATED_TRIES: u32 = 8;
+
+/// An attempt whose tasks are being made.
+pub(super) struct Attempt {
+    next: CheckpointId,
+    restored_from: Option<CheckpointId>,
+    events: Receiver<TaskEvent>,
+    send: Arc<dyn Fn(TaskEvent) + Send + Sync>,
+    writing: Arc<Writing>,
+    keepers: BTreeMap<(usize, u32), Arc<TaskKeeper>>,
+    chains: Chains,
+    tasks: Vec<GraphTask>,
+    setup: AttemptSetup,
+}
+
+impl Attempt {
+    /// Who keeps the snapshots of an operator's task, and where they are written.
+    pub(super) fn keeper(
+        &mut self,
+        vertex: usize,
+        operator: &str,
+        task: u32,
+    ) -> (Arc<dyn KeepSnapshots>, Arc<dyn Background>) {
+        let first_run = self.chains.next_run((vertex, task));
+        let keeper = Arc::new(TaskKeeper::new(Arc::clone(&self.writing), operator, task, first_run));
+        self.keepers.insert((vertex, task), Arc::clone(&keeper));
+        (keeper, (self.setup.background)(format!("{operator}/{task} snapshots")))
+    }
+
+    /// What a task of these nodes, each a vertex and an index, has to do with checkpoints. Tasks are numbered in the order of these calls.
+    pub(super) fn task(
+        &mut self,
+        name: &str,
+        nodes: Vec<(usize, u32)>,
+        mode: Mode,
+        watermark: Option<EventTime>,
+    ) -> TaskCheckpoints {
+        let number = self.tasks.len();
+        self.tasks.push(GraphTask { name: name.to_owned(), nodes });
+        TaskCheckpoints {
+            number,
+            mode,
+            events: Arc::clone(&self.send),
+            background: (self.setup.background)(format!("{name} results")),
+            watermark,
+        }
+    }
+}
+
+impl Checkpointing {
+    /// What a task of an operator begins with.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub(super) fn restored(&self, origin: Option<&Origin>, vertex: usize, task: u32) -> Result<Restored, JobError> {
+        let Some(origin) = origin else { return Ok(Restored::default()) };
+        let vertex = &self.graph.vertices[vertex];
+        let graph::Part::Operator(facts) = &vertex.part else { return Ok(Restored::default()) };
+        origin.restored(vertex, facts, task, self.graph.max_parallelism).map_err(JobError::State)
+    }
+
+    /// The watermark from which a task of a vertex goes on.
+    pub(super) fn watermark(&self, origin: Option<&Origin>, vertex: usize) -> Option<EventTime> {
+        origin?.watermark(&self.graph.vertices[vertex].id)
+    }
+
+    /// Whether barriers are aligned.
+    pub(super) fn mode(&self) -> Mode {
+        self.settings.mode
+    }
+
+    /// What can't be promised, for people, by what is at the ends of the job.
+    pub(super) fn caveats(&self) -> Vec<String> {
+        let sources = self.graph.sources().filter(|(_, _, source)| !source.replays()).map(|(_, id, _)| {
+            format!("source {id} can't be read again: records that came after the last checkpoint are lost when the job goes back to it")
+        });
+        let sinks = self.graph.sinks().filter(|(_, sink)| !sink.takes_back()).map(|(id, _)| {
+            format!("sink {id} can't take back what it has written: records that came after the last checkpoint come again when the job goes back to it")
+        });
+        sources.chain(sinks).collect()
+    }
+}

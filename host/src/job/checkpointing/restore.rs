@@ -1,0 +1,224 @@
+//! From a checkpoint back to tasks: whether the job fits it, and what each task gets.
+
+use std::{ops::Range, sync::Arc};
+
+use super::{
+    super::stored_state::{
+        CheckpointManifest, CheckpointedOperator, CheckpointedTask, DescribedState, SegmentOfTask, StoredCheckpoint,
+        StoredStateError,
+    },
+    graph::{Graph, GraphVertex, OperatorFacts},
+    operator_state,
+};
+use crate::{
+    checkpoint::{Entry, Marks, Merge, Names, SegmentError, SegmentProblem, Storage, Stored},
+    connector::{ConnectorError, SourcePosition, Transaction},
+    operator::{RestoreKeyed, Restored},
+    stream::{EventTime, Fault, FaultKind, key_groups_of_task},
+};
+
+/// What an attempt begins with.
+pub(in crate::job) struct Origin {
+    pub(super) checkpoint: StoredCheckpoint,
+    /// Its segments lie in the job's own folder, so later checkpoints may refer to them.
+    pub(super) is_own: bool,
+}
+
+impl Origin {
+    pub(in crate::job) fn manifest(&self) -> &CheckpointManifest {
+        self.checkpoint.manifest()
+    }
+
+    /// Where it is and when it was taken, for people.
+    pub(in crate::job) fn describe(&self) -> String {
+        let manifest = self.manifest();
+        let location = self.checkpoint.storage().location(&Names::manifest(manifest.id));
+        let folder = location.strip_suffix("/manifest.json").unwrap_or(&location);
+        format!("{folder}, of {}", humantime::format_rfc3339_seconds(manifest.completed))
+    }
+
+    fn operator(&self, id: &str) -> Option<&CheckpointedOperator> {
+        self.manifest().operators.iter().find(|operator| operator.id == id)
+    }
+
+    /// Where a source was; none: it is new.
+    pub(super) fn position(&self, source: &str) -> Result<Option<SourcePosition>, ConnectorError> {
+        let found = self.manifest().sources.iter().find(|other| other.id == source);
+        found.map(|found| SourcePosition::from_json(&found.position)).transpose()
+    }
+
+    /// What a sink has set aside.
+    pub(super) fn transactions(&self, sink: &str) -> Result<Vec<Transaction>, ConnectorError> {
+        let found = self.manifest().sinks.iter().find(|other| other.id == sink);
+        let all = found.and_then(|found| found.transactions.as_array()).into_iter().flatten();
+        all.map(Transaction::from_json).collect()
+    }
+
+    /// The watermark that a task of an operator goes on from: the lowest of those whose keys it takes over.
+    pub(super) fn watermark(&self, operator: &str) -> Option<EventTime> {
+        let tasks = &self.operator(operator)?.tasks;
+        tasks.iter().map(|task| task.watermark).min().flatten().map(EventTime)
+    }
+
+    /// The segments from which a task of `key_groups` is restored, oldest first.
+    pub(super) fn chain(&self, operator: &str, key_groups: &Range<u32>) -> Vec<SegmentOfTask> {
+        let tasks = self.operator(operator).map_or(&[][..], |operator| &operator.tasks);
+        let of_task = tasks.iter().filter(|task| overlap(&task.key_groups, key_groups));
+        // Of different tasks they have nothing in common, so their order among each other means nothing.
+        let segments = of_task.flat_map(|task| &task.segments);
+        segments.filter(|segment| overlap(&segment.facts.key_groups, key_groups)).cloned().collect()
+    }
+
+    /// What a task of an operator begins with.
+    ///
+    /// # Errors
+    /// When its operator state can't be read.
+    pub(super) fn restored(
+        &self,
+        vertex: &GraphVertex,
+        facts: &OperatorFacts,
+        task: u32,
+        max_parallelism: u32,
+    ) -> Result<Restored, StoredStateError> {
+        let Some(operator) = self.operator(&vertex.id) else { return Ok(Restored::default()) };
+        let key_groups = key_groups_of_task(task, vertex.parallelism, max_parallelism);
+        let former: Vec<&CheckpointedTask> =
+            operator.tasks.iter().filter(|former| overlap(&former.key_groups, &key_groups)).collect();
+        let chain = self.chain(&vertex.id, &key_groups);
+        let storage = self.checkpoint.storage();
+        let keyed: Option<Box<dyn RestoreKeyed>> = match chain.is_empty() {
+            true => None,
+            false => Some(Box::new(MergedState { storage: Arc::clone(storage), chain, key_groups })),
+        };
+        Ok(Restored {
+            operator_state: operator_state::restored(storage, operator, &facts.descriptor, task, vertex.parallelism)?,
+            list_elements: former.iter().map(|former| former.list_elements).max().unwrap_or(0),
+            visited: former.iter().filter(|former| former.ended).map(|former| former.key_groups.clone()).collect(),
+            keyed,
+            is_known: self.is_own,
+        })
+    }
+
+    /// Why the job can't go on from this checkpoint: all reasons at once; empty when it can.
+    pub(super) fn misfits(&self, graph: &Graph) -> Vec<String> {
+        let manifest = self.manifest();
+        let mut misfits = Vec::new();
+        if manifest.max_parallelism != graph.max_parallelism {
+            misfits.push(format!(
+                "max-parallelism is {} in the job and {} in the checkpoint, and can't change",
+                graph.max_parallelism, manifest.max_parallelism
+            ));
+        }
+        for operator in &manifest.operators {
+            match graph.operators().find(|(_, vertex, _)| vertex.id == operator.id) {
+                Some((_, _, facts)) => compare_states(&operator.id, &operator.states, &facts.states, &mut misfits),
+                None if operator.states.is_empty() => {}
+                None => {
+                    let names: Vec<_> = operator.states.iter().map(|state| state.name.as_str()).collect();
+                    misfits.push(format!(
+                        "operator {} is not in the job, so nobody takes its state ({})",
+                        operator.id,
+                        names.join(", ")
+                    ));
+                }
+            }
+        }
+        for source in &manifest.sources {
+            if !graph.sources().any(|(_, id, _)| id == source.id) {
+                misfits.push(format!("source {} is not in the job, so nobody goes on where it was", source.id));
+            }
+        }
+        for sink in &manifest.sinks {
+            let waits = sink.transactions.as_array().is_some_and(|all| !all.is_empty());
+            if waits && !graph.sinks().any(|(id, _)| *id == sink.id) {
+                misfits.push(format!("sink {} is not in the job, but has results that are not visible yet", sink.id));
+            }
+        }
+        misfits
+    }
+}
+
+fn compare_states(operator: &str, stored: &[DescribedState], declared: &[DescribedState], misfits: &mut Vec<String>) {
+    for state in stored {
+        let name = &state.name;
+        let Some(now) = declared.iter().find(|now| now.name == *name) else {
+            misfits.push(format!("operator {operator} has no state {name} any more, so nobody takes what is in it"));
+            continue;
+        };
+        let mut differs = |what: &str, before: String, now: String| {
+            misfits.push(format!(
+                "operator {operator}, state {name}: {what} is {now} in the plugin and {before} in the checkpoint"
+            ));
+        };
+        if now.kind != state.kind {
+            differs("the kind", state.kind_name().to_owned(), now.kind_name().to_owned());
+        }
+        if now.version != state.version {
+            differs("the schema version", state.version.to_string(), now.version.to_string());
+        } else if now.value != state.value {
+            differs(
+                "the schema of the values, under the same version,",
+                state.value.to_string(),
+                now.value.to_string(),
+            );
+        }
+        if now.key != state.key {
+            let shown = |key: &Option<crate::stream::schema::Schema>| {
+                key.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string)
+            };
+            differs("the key", shown(&state.key), shown(&now.key));
+        }
+        if now.map_key != state.map_key {
+            let shown = |key: &Option<crate::stream::schema::Schema>| {
+                key.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string)
+            };
+            differs("the map key", shown(&state.map_key), shown(&now.map_key));
+        }
+        if now.number != state.number {
+            differs("the place among the states", (state.number + 1).to_string(), (now.number + 1).to_string());
+        }
+    }
+}
+
+fn overlap(one: &Range<u32>, other: &Range<u32>) -> bool {
+    one.start < other.end && other.start < one.end
+}
+
+/// The keyed state of a task in the segments of a checkpoint.
+struct MergedState {
+    storage: Arc<dyn Storage>,
+    chain: Vec<SegmentOfTask>,
+    key_groups: Range<u32>,
+}
+
+/// Segments by their runs, oldest first, as those who merge want them.
+pub(super) fn runs_of(
+    storage: &Arc<dyn Storage>,
+    chain: &[SegmentOfTask],
+) -> Vec<Vec<(Stored, crate::checkpoint::SegmentFacts)>> {
+    let of_run = chain.chunk_by(|one, other| one.run == other.run);
+    let stored = |segment: &SegmentOfTask| (Stored::new(Arc::clone(storage), &segment.name), segment.facts.clone());
+    of_run.map(|segments| segments.iter().map(stored).collect()).collect()
+}
+
+impl RestoreKeyed for MergedState {
+    fn restore(self: Box<Self>, put: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), Fault>) -> Result<(), Fault> {
+        let mut merge = Merge::open(runs_of(&self.storage, &self.chain), self.key_groups.clone(), Marks::Drop)
+            .map_err(unreadable)?;
+        while merge.advance().map_err(unreadable)? {
+            if let Entry::Value(value) = merge.entry() {
+                put(merge.key(), value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unreadable(error: SegmentError) -> Fault {
+    // A file that is damaged does not become whole by another try.
+    let kind = match &error.problem {
+        SegmentProblem::Storage(_) => FaultKind::External,
+        _ => FaultKind::Unfit,
+    };
+    Fault::new(kind, error.to_string())
+}

@@ -1,0 +1,105 @@
+//! What the driver of checkpoints has done in the storage, off its own thread: manifests, plugins, and the removal of what nobody needs.
+
+use std::sync::Arc;
+
+use super::{
+    super::stored_state::{CheckpointManifest, Checkpoints},
+    graph::Graph,
+    keeper::Writing,
+};
+use crate::{
+    checkpoint::{Name, Names, RetentionFacts, Storage, StorageError, StorageErrorKind, deletions, put_same},
+    stream::CheckpointId,
+};
+
+/// How often a manifest is tried before its checkpoint fails.
+const MANIFEST_TRIES: u32 = 3;
+
+/// What became of a manifest.
+pub(super) enum ManifestOutcome {
+    Written,
+    NotWritten(String),
+    /// A newer attempt has taken over.
+    Fenced(String),
+}
+
+impl ManifestOutcome {
+    /// Nobody has tried.
+    pub(super) fn lost() -> Self {
+        Self::NotWritten("the thread that writes manifests is gone".into())
+    }
+}
+
+/// Writes what a checkpoint refers to and is not there yet, and then its manifest, unless a newer attempt has begun.
+pub(super) fn write_manifest(writing: &Writing, graph: &Graph, manifest: &CheckpointManifest) -> ManifestOutcome {
+    let mut tries = 0;
+    loop {
+        let written = try_write(writing, graph, manifest);
+        tries += 1;
+        match written {
+            Err(error) if error.kind.is_retryable() && tries < MANIFEST_TRIES && !writing.is_cancelled() => {}
+            Err(error) => return ManifestOutcome::NotWritten(error.to_string()),
+            Ok(outcome) => return outcome,
+        }
+    }
+}
+
+fn try_write(writing: &Writing, graph: &Graph, manifest: &CheckpointManifest) -> Result<ManifestOutcome, StorageError> {
+    let storage = &*writing.storage;
+    for (_, _, facts) in graph.operators() {
+        if let Some(name) = &facts.plugin.file {
+            writing.put_plugin(name, &facts.component)?;
+        }
+    }
+    // As late as can be: from here on a newer attempt that has not begun yet sees this manifest, or gets the name first.
+    if let Some(newer) = newest_attempt(storage)?.filter(|newest| *newest > writing.attempt) {
+        return Ok(ManifestOutcome::Fenced(fenced(newer)));
+    }
+    let name = Names::manifest(manifest.id);
+    match put_same(storage, &name, manifest.to_json().into()) {
+        Ok(()) => Ok(ManifestOutcome::Written),
+        Err(error) if error.kind == StorageErrorKind::AlreadyThere => {
+            Ok(ManifestOutcome::Fenced(format!("checkpoint {} was written by another run of this job", manifest.id)))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn fenced(newer: u64) -> String {
+    format!("another run of this job has taken over (attempt {newer}); this one ends")
+}
+
+/// The highest attempt that has begun.
+pub(super) fn newest_attempt(storage: &dyn Storage) -> Result<Option<u64>, StorageError> {
+    let attempts = storage.list("attempts")?.into_iter().filter_map(|file| match Names::parse(&file.name) {
+        Some(Name::Attempt(number)) => Some(number),
+        _ => None,
+    });
+    Ok(attempts.max())
+}
+
+/// Deletes what no checkpoint that is kept refers to and the attempt does not need. Returns how many files went; none when it could not be found out.
+pub(super) fn delete_old(
+    writing: &Writing,
+    plugins: impl Iterator<Item = String>,
+    retain: usize,
+    newest: CheckpointId,
+) -> Option<usize> {
+    let checkpoints = Checkpoints::new(Arc::clone(&writing.storage), None);
+    // In this order: what is listed and then no longer in use is in a manifest.
+    let objects: Vec<String> = writing.storage.list("").ok()?.into_iter().map(|file| file.name).collect();
+    let mut needed = writing.in_use();
+    needed.extend(plugins.chain([Names::manifest(newest)]));
+    let facts = checkpoints.contents().ok()?.retention_facts();
+    let facts =
+        RetentionFacts { attempt: writing.attempt, retain, objects: &objects, needed: &needed, checkpoints: &facts };
+    let mut deleted = 0;
+    for name in deletions(&facts) {
+        if let Err(error) = writing.storage.delete(&name) {
+            tracing::debug!("{error}");
+            break;
+        }
+        deleted += 1;
+    }
+    Some(deleted)
+}

@@ -1,0 +1,196 @@
+//! One attempt: tasks are made, run and looked after until they end.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{Backgrounds, Executor, Progress, Simulation, WAIT_SLICE, taken};
+use crate::{
+    background::Threads,
+    job::{
+        assemble::{Assembled, MakeBackground, WithCheckpoints, assemble},
+        checkpointing::{AttemptSetup, Checkpointing, Driver, Origin},
+        plugins::JobError,
+        prepare::PreparedJob,
+        timeline::Timeline,
+    },
+    metrics::OperatorCounters,
+    runtime::{Clock, Control, ManualClock, Supervisor, SystemClock, run_on_threads, run_seeded},
+    stream::{Fault, FaultKind},
+};
+
+/// What runs the tasks of all attempts.
+pub(super) struct Machine {
+    executor: Executor,
+    /// When the run began.
+    pub(super) began: Instant,
+    /// Of the seeded executor.
+    clock: Arc<ManualClock>,
+    backgrounds: Option<Arc<Backgrounds>>,
+}
+
+impl Machine {
+    /// `seed` decides when work off the record path gets on in a simulation; none: at once.
+    pub(super) fn new(executor: Executor, seed: Option<u64>) -> Self {
+        let backgrounds = match executor {
+            Executor::Threads => None,
+            Executor::Seeded(_) => Some(Arc::new(Backgrounds::new(seed))),
+        };
+        Self { executor, began: Instant::now(), clock: Arc::default(), backgrounds }
+    }
+
+    fn make_background(&self) -> MakeBackground {
+        match &self.backgrounds {
+            None => Arc::new(|name| Arc::new(Threads::new(name))),
+            Some(backgrounds) => {
+                let backgrounds = Arc::clone(backgrounds);
+                Arc::new(move |_| backgrounds.make())
+            }
+        }
+    }
+
+    /// Waits before the next attempt, unless the job is to stop.
+    pub(super) fn wait(&self, wait: Duration, control: &Control) {
+        if self.backgrounds.is_some() {
+            self.clock.advance(wait);
+            return;
+        }
+        let began = Instant::now();
+        while began.elapsed() < wait && !control.stop.load(Ordering::Relaxed) {
+            thread::sleep(WAIT_SLICE.min(wait));
+        }
+    }
+}
+
+/// What came of an attempt.
+pub(super) struct Tried {
+    pub(super) counters: Vec<Vec<Arc<OperatorCounters>>>,
+    pub(super) timeline: Timeline,
+    pub(super) result: Result<(), Fault>,
+    /// It was ended as a crash of the process ends it.
+    pub(super) has_crashed: bool,
+}
+
+impl Tried {
+    /// It could not even begin.
+    pub(super) fn not_begun(job: &PreparedJob, error: &JobError) -> Self {
+        let kind = match error {
+            JobError::Fault(fault) => fault.kind,
+            JobError::State(_) | JobError::Refused(_) => FaultKind::Unfit,
+            _ => FaultKind::External,
+        };
+        Self {
+            counters: vec![Vec::new(); job.plan.vertices.len()],
+            timeline: Timeline::new(job.plan.vertices.len()),
+            result: Err(Fault::new(kind, error.to_string())),
+            has_crashed: false,
+        }
+    }
+}
+
+/// Looks after the tasks of an attempt.
+struct Overseer<'a> {
+    driver: Option<Driver>,
+    /// Called at each look.
+    watch: &'a mut dyn FnMut(Option<&Driver>),
+    backgrounds: Option<&'a Backgrounds>,
+    /// After so many looks the process crashes.
+    crash_in: Option<u64>,
+    has_crashed: bool,
+}
+
+impl Supervisor for Overseer<'_> {
+    fn poll(&mut self) -> Result<bool, Fault> {
+        (self.watch)(self.driver.as_ref());
+        if let Some(left) = &mut self.crash_in {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                self.has_crashed = true;
+                return Err(Fault::new(FaultKind::External, "the process crashed, in simulation"));
+            }
+        }
+        let worked = self.backgrounds.is_some_and(Backgrounds::step);
+        Ok(self.driver.as_mut().map_or(Ok(false), Driver::poll)? | worked)
+    }
+
+    fn wake_at(&self) -> Option<Duration> {
+        self.driver.as_ref().and_then(Driver::wake_at)
+    }
+
+    fn has_crashed(&self) -> bool {
+        self.has_crashed
+    }
+}
+
+impl PreparedJob {
+    /// Makes the tasks and runs them. Sources and sinks are prepared.
+    pub(super) fn attempt(
+        &self,
+        machine: &Machine,
+        control: &Arc<Control>,
+        checkpoints: Option<(&mut Checkpointing, Option<&Origin>, Option<&Simulation>)>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Tried, JobError> {
+        let clock: Arc<dyn Clock> = match machine.executor {
+            Executor::Threads => Arc::new(SystemClock::start()),
+            Executor::Seeded(_) => Arc::clone(&machine.clock) as Arc<dyn Clock>,
+        };
+        let background = machine.make_background();
+        let crash_in = checkpoints.as_ref().and_then(|(_, _, simulation)| simulation.as_ref()?.crash_after);
+        let assembled = match checkpoints {
+            None => assemble(self, Arc::clone(&clock), Arc::clone(control), &background, None)
+                .map(|assembled| (assembled, None)),
+            Some((checkpointing, origin, _)) => {
+                let setup = AttemptSetup {
+                    background: Arc::clone(&background),
+                    is_simulated: machine.executor != Executor::Threads,
+                };
+                let mut attempt = checkpointing.attempt(origin, setup)?;
+                let with = WithCheckpoints { checkpointing, attempt: &mut attempt, origin };
+                let assembled = assemble(self, Arc::clone(&clock), Arc::clone(control), &background, Some(with));
+                assembled.map(|assembled| {
+                    let driver = checkpointing.driver(self, attempt, control, &clock, &assembled.wake_all);
+                    (assembled, Some(driver))
+                })
+            }
+        };
+        let (Assembled { tasks, wake_all, counters }, driver) = match assembled {
+            Ok(assembled) => assembled,
+            // An operator that fails in `open` fails the job as any other fault does, with a report.
+            Err(error @ JobError::Fault(_)) => return Ok(Tried::not_begun(self, &error)),
+            Err(error) => return Err(error),
+        };
+        let start = machine.began;
+        let mut timeline = Timeline::new(self.plan.vertices.len());
+        let mut watch = |driver: Option<&Driver>| {
+            if machine.executor == Executor::Threads {
+                timeline.sample(start.elapsed(), || taken(&counters));
+                progress(self.progress(&counters, start, driver.and_then(Driver::last_checkpoint)));
+            }
+        };
+        let mut overseer = Overseer {
+            driver,
+            watch: &mut watch,
+            backgrounds: machine.backgrounds.as_deref(),
+            crash_in,
+            has_crashed: false,
+        };
+        let result = match machine.executor {
+            Executor::Threads => run_on_threads(tasks, &wake_all, control, &mut overseer),
+            Executor::Seeded(seed) => {
+                let tasks = tasks.into_iter().map(|(task, _)| task).collect();
+                run_seeded(tasks, seed, &machine.clock, control, &mut overseer)
+            }
+        };
+        let (has_crashed, last) = (overseer.has_crashed, overseer.driver.as_ref().and_then(Driver::last_checkpoint));
+        drop(overseer);
+        if let Some(backgrounds) = &machine.backgrounds {
+            backgrounds.forget();
+        }
+        timeline.finish(start.elapsed(), taken(&counters));
+        progress(self.progress(&counters, start, last));
+        Ok(Tried { counters, timeline, result, has_crashed })
+    }
+}
