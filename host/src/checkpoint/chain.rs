@@ -1,11 +1,11 @@
 //! The chain of a task's keyed state: sorted runs, oldest first; which of them to merge next, and the merging.
 //!
-//! Every checkpoint appends what changed. Left alone the chain would grow without end, and with it the time that a restore takes. [`choose`] decides, and only decides: it is handed sizes
-//! and gives the runs to merge, if any. [`merge_runs`] does it, beside the record path.
+//! Every checkpoint appends what changed. Left alone the chain would grow without end, and with it the time that a restore takes. [`choose`] decides, and only decides: it is
+//! handed sizes and gives the runs to merge, if any. [`merge_runs`] does it, beside the record path.
 //!
 //! The strategy is size-tiered (as "universal compaction" is in log-structured stores), with three reasons to merge, in this order:
-//! 1. *Garbage.* The runs above the oldest have come to as many bytes as it has, so half of all may be void: all are merged into one. So the chain stays below about twice what is live, and
-//!    an oldest run is written again only once as many bytes have come as it has.
+//! 1. *Garbage.* The runs above the oldest have come to as many bytes as it has, so half of all may be void: all are merged into one. So the chain stays below about twice what
+//!    is live, and an oldest run is written again only once as many bytes have come as it has.
 //! 2. *Tiers.* Some neighbouring runs are of about the same size: they are merged. So each entry is written about once for every time that its run grows by the width of a tier.
 //! 3. *Number.* There are more runs than may be: of all neighbours whose merging mends that, those with the fewest bytes are merged.
 
@@ -79,8 +79,8 @@ pub struct Choice {
     pub marks: Marks,
 }
 
-/// Decides which runs to merge next, by how many bytes each has, oldest first. `live_bytes`, where it is known, is about how many bytes a chain of one run would have. None: nothing is
-/// worth it now.
+/// Decides which runs to merge next, by how many bytes each has, oldest first. `live_bytes`, where it is known, is about how many bytes a chain of one run would have. None:
+/// nothing is worth it now.
 pub fn choose(run_bytes: &[u64], live_bytes: Option<u64>, limits: ChainLimits) -> Option<Choice> {
     let runs = garbage(run_bytes, live_bytes)
         .or_else(|| tier(run_bytes, limits.tier_width.max(2)))
@@ -143,8 +143,9 @@ pub enum MergeError {
 /// How many entries are merged between two looks at whether to go on.
 const ENTRIES_AT_ONCE: u64 = 4_096;
 
-/// Merges runs, oldest first, as far as they have entries of these key groups; writes segments of about `segment_bytes` raw bytes (usually [`SEGMENT_BYTES_MAX`](super::SEGMENT_BYTES_MAX)) under the names that
-/// `name` gives, and returns the run that takes the place of all. It has no segments where nothing is left.
+/// Merges runs, oldest first, as far as they have entries of these key groups; writes segments of about `segment_bytes` raw bytes (usually
+/// [`SEGMENT_BYTES_MAX`](super::SEGMENT_BYTES_MAX)) under the names that `name` gives, and returns the run that takes the place of all. It has no segments where nothing is
+/// left.
 ///
 /// # Errors
 /// When a segment can't be read or written, or `cancelled` became true.

@@ -1,9 +1,10 @@
 //! Merges sorted runs: of every stored key the newest entry, ascending.
 //!
-//! Runs come oldest first. A cleared mark voids what *older* runs say of all keys that begin with its own. Since such keys follow it without a gap, the marks that are in force form a
-//! stack, each one's key the beginning of the next one's.
+//! Runs come oldest first. A cleared mark voids what *older* runs say of all keys that begin with its own. Since such keys follow it without a gap, the marks that are in force
+//! form a stack, each one's key the beginning of the next one's.
 //!
-//! What is merged may be the oldest part of a chain: then marks have nothing left to void and are dropped. Or a newer part: then they are kept, except those that another one covers.
+//! What is merged may be the oldest part of a chain: then marks have nothing left to void and are dropped. Or a newer part: then they are kept, except those that another one
+//! covers.
 
 use std::{cmp::Ordering, ops::Range, vec};
 
@@ -138,7 +139,8 @@ impl<S: ReadAt> Merge<S> {
         if !left && let Some(run) = self.lent.take() {
             self.go_on(run)?;
         }
-        self.mark = clear.map(|(_, label)| label).filter(|_| self.marks == Marks::Keep);
+        // For the runs that lie below, the mark that covers this one is enough.
+        self.mark = clear.map(|(_, label)| label).filter(|_| self.marks == Marks::Keep && covered.is_none());
         Ok(left || self.mark.is_some())
     }
 

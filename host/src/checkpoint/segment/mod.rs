@@ -22,8 +22,9 @@
 //! - A key shares its first `shared` bytes with the key before; in the first entry of a block that is 0, so every block can be read alone. An entry without a label has that of
 //!   the entry before; the first of a block has one.
 //! - A block is closed as soon as it has 64 KiB raw, and holds whole entries. It is stored as it is where compressing does not make it smaller: then both its lengths are the same.
-//! - A block's checksum is the XXH3-64 of its stored bytes, and lies in the footer, not in the block. The trailer's checksum is the XXH3-64 of footer, footer length and version, and
-//!   stands in the manifest. So it stands for the whole file: no block can be changed, left out, exchanged or taken from another file unnoticed, whichever blocks are read.
+//! - A block's checksum is the XXH3-64 of its stored bytes, and lies in the footer, not in the block. The trailer's checksum is the XXH3-64 of footer, footer length and
+//!   version, and stands in the manifest. So it stands for the whole file: no block can be changed, left out, exchanged or taken from another file unnoticed, whichever blocks
+//!   are read.
 //! - The trailer keeps its form in all versions, so that a reader can tell a newer file from a damaged one.
 //!
 //! A reader checks every byte before it looks at it, and allocates no more than the file is long, and for a block no more than its largest entry asks for.

@@ -92,7 +92,8 @@ pub trait Storage: Send + Sync + Debug {
     }
 }
 
-/// Puts a file, or finds that the very same bytes are under its name already: for those who try again what may have been done. The bytes must tell who wrote them where that matters.
+/// Puts a file, or finds that the very same bytes are under its name already: for those who try again what may have been done. The bytes must tell who wrote them where that
+/// matters.
 ///
 /// # Errors
 /// As [`Storage::put_new`]; [`AlreadyThere`](StorageErrorKind::AlreadyThere) only when the bytes there are others.
