@@ -6,6 +6,7 @@ use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::new::Template;
+use crate::{job::StartFrom, stream::CheckpointId};
 
 /// A stateful stream runtime whose operators are sandboxed WebAssembly components.
 #[derive(Parser)]
@@ -44,10 +45,18 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: PluginCommand,
     },
-    /// Look into the state that a job has left
+    /// Look into the state of a checkpoint, or that a job has left
     State {
         #[command(subcommand)]
         command: StateCommand,
+    },
+    /// Look at checkpoints, check them, remove them
+    #[command(
+        after_help = "PATH is the folder of a job in the storage of its checkpoints, for example .wasmill/word-count or s3://bucket/jobs/word-count, or that of one checkpoint in it, for example .wasmill/word-count/checkpoints/7"
+    )]
+    Checkpoint {
+        #[command(subcommand)]
+        command: CheckpointCommand,
     },
     /// Write the completions of a shell to standard output
     #[command(
@@ -61,6 +70,83 @@ pub(super) enum PluginCommand {
     /// Show what a component describes, imports and exports
     #[command(after_help = "Example:\n  wasmill plugin inspect operator.wasm")]
     Inspect(InspectArgs),
+}
+
+#[derive(Subcommand)]
+pub(super) enum CheckpointCommand {
+    /// List checkpoints, newest first: when, of which attempt, how much
+    #[command(after_help = "Example:\n  wasmill checkpoint list .wasmill/word-count")]
+    List(CheckpointListArgs),
+    /// Show what is in a checkpoint: sources, operators with their states and tasks, sinks
+    #[command(
+        after_help = "Examples:\n  wasmill checkpoint show .wasmill/word-count    (the newest one)\n  wasmill checkpoint show s3://bucket/jobs/word-count 7 --json"
+    )]
+    Show(CheckpointShowArgs),
+    /// Read all files of checkpoints and check them against their checksums
+    #[command(
+        after_help = "Examples:\n  wasmill checkpoint verify .wasmill/word-count    (all checkpoints)\n  wasmill checkpoint verify .wasmill/word-count/checkpoints/7\n\nThe exit code is 4 when a file is damaged or missing."
+    )]
+    Verify(CheckpointVerifyArgs),
+    /// Remove checkpoints, and files that no checkpoint refers to any more
+    #[command(
+        after_help = "Examples:\n  wasmill checkpoint delete .wasmill/word-count 5 6    (shows what would go)\n  wasmill checkpoint delete .wasmill/word-count 5 6 --yes\n\nThe last checkpoint that a run can begin from goes with --all only, and none goes while the job runs."
+    )]
+    Delete(CheckpointDeleteArgs),
+}
+
+#[derive(ClapArgs)]
+pub(super) struct CheckpointListArgs {
+    /// The folder or URL of a job in the storage of its checkpoints, or that of one checkpoint
+    #[arg(value_name = "PATH")]
+    pub(super) place: PathBuf,
+    /// Write a JSON document
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(ClapArgs)]
+pub(super) struct CheckpointShowArgs {
+    /// The folder or URL of a job in the storage of its checkpoints, or that of one checkpoint
+    #[arg(value_name = "PATH")]
+    pub(super) place: PathBuf,
+    /// Which one, of a job's; the newest unless given
+    #[arg(value_name = "ID", value_parser = parse_id)]
+    pub(super) id: Option<CheckpointId>,
+    /// Write the manifest
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(ClapArgs)]
+pub(super) struct CheckpointVerifyArgs {
+    /// The folder or URL of a job in the storage of its checkpoints, or that of one checkpoint
+    #[arg(value_name = "PATH")]
+    pub(super) place: PathBuf,
+    /// Which ones, of a job's; all unless given
+    #[arg(value_name = "ID", value_parser = parse_id)]
+    pub(super) ids: Vec<CheckpointId>,
+    /// Write a JSON document
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(ClapArgs)]
+pub(super) struct CheckpointDeleteArgs {
+    /// The folder or URL of a job in the storage of its checkpoints
+    #[arg(value_name = "PATH")]
+    pub(super) place: PathBuf,
+    /// Which ones
+    #[arg(value_name = "ID", required_unless_present = "all", value_parser = parse_id)]
+    pub(super) ids: Vec<CheckpointId>,
+    /// All of them, also the last one that a run can begin from
+    #[arg(long, conflicts_with = "ids")]
+    pub(super) all: bool,
+    /// Do it; without this, what would be removed is shown only
+    #[arg(long)]
+    pub(super) yes: bool,
+    /// Write what was removed as a JSON document
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Subcommand)]
@@ -84,9 +170,9 @@ pub(super) enum StateCommand {
 
 #[derive(ClapArgs)]
 pub(super) struct StateListArgs {
-    /// The folder with the state
-    #[arg(value_name = "DIR")]
-    pub(super) folder: PathBuf,
+    /// The folder with the state: a dump, a checkpoint, or a job's in the storage of its checkpoints, which means the newest one; of checkpoints also a URL
+    #[arg(value_name = "PATH")]
+    pub(super) place: PathBuf,
     /// Only this operator
     #[arg(value_name = "OPERATOR")]
     pub(super) operator: Option<String>,
@@ -97,9 +183,9 @@ pub(super) struct StateListArgs {
 
 #[derive(ClapArgs)]
 pub(super) struct StateArgs {
-    /// The folder with the state
-    #[arg(value_name = "DIR")]
-    pub(super) folder: PathBuf,
+    /// The folder with the state: a dump, a checkpoint, or a job's in the storage of its checkpoints, which means the newest one; of checkpoints also a URL
+    #[arg(value_name = "PATH")]
+    pub(super) place: PathBuf,
     /// The operator's id in the job
     #[arg(value_name = "OPERATOR")]
     pub(super) operator: String,
@@ -167,6 +253,26 @@ pub(super) struct RunArgs {
     /// which is replaced
     #[arg(long, value_name = "DIR")]
     pub(super) dump_state: Option<PathBuf>,
+    /// What to begin from: the latest checkpoint, none (at the beginning), or the folder or URL of one
+    #[arg(long, value_name = "latest|none|PATH", default_value = "latest", value_parser = parse_from)]
+    pub(super) from: StartFrom,
+    /// When an older checkpoint than the latest is restored: remove results that came after this one, which is the one that is restored
+    #[arg(long, value_name = "ID", value_parser = parse_id)]
+    pub(super) discard_results_after: Option<CheckpointId>,
+}
+
+fn parse_from(text: &str) -> Result<StartFrom, String> {
+    match text {
+        "" => Err("give `latest`, `none`, or the folder or URL of a checkpoint".into()),
+        "latest" => Ok(StartFrom::Latest),
+        "none" => Ok(StartFrom::Nothing),
+        place => Ok(StartFrom::Place(place.into())),
+    }
+}
+
+fn parse_id(text: &str) -> Result<CheckpointId, String> {
+    let id = text.parse().ok().filter(|id| *id > 0);
+    id.map(CheckpointId).ok_or_else(|| "a checkpoint has a number from 1 on".into())
 }
 
 #[derive(ClapArgs)]

@@ -4,6 +4,7 @@
 
 mod args;
 mod build;
+mod checkpoint;
 mod completions;
 mod inspect;
 mod logs;
@@ -18,7 +19,7 @@ use std::{process::ExitCode, time::Instant};
 
 use clap::Parser;
 
-use crate::job::{JobError, StoredStateError, StoredStateProblem};
+use crate::job::{DeletionError, JobError, StoredStateError, StoredStateProblem};
 
 /// Done, or stopped on request.
 pub const EXIT_DONE: u8 = 0;
@@ -41,6 +42,7 @@ pub fn main(process_start: Instant) -> ExitCode {
         args::Command::Build(build) => build::build(build),
         args::Command::New(new) => new::new(new),
         args::Command::State { command } => state::state(command),
+        args::Command::Checkpoint { command } => checkpoint::checkpoint(command),
         args::Command::Completions(completions) => completions::completions(completions),
         args::Command::Plugin { command: args::PluginCommand::Inspect(inspect) } => inspect::inspect(inspect),
     };
@@ -55,8 +57,14 @@ pub fn main(process_start: Instant) -> ExitCode {
 
 fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(error) = error.downcast_ref::<StoredStateError>() {
-        // As every path that is not there.
-        return if matches!(error.problem, StoredStateProblem::Absent) { EXIT_USAGE } else { EXIT_STATE };
+        return stored_state_exit_code(error);
+    }
+    if let Some(error) = error.downcast_ref::<DeletionError>() {
+        return match error {
+            DeletionError::Absent(_) | DeletionError::Lock { .. } => EXIT_USAGE,
+            DeletionError::LastRestorable(_) | DeletionError::Running(_) => EXIT_STATE,
+            DeletionError::Storage(error) => stored_state_exit_code(error),
+        };
     }
     if error.is::<state::UndecodableState>() {
         return EXIT_STATE;
@@ -71,4 +79,9 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         None if error.is::<crate::wasm::EngineError>() => EXIT_FAILED,
         None => EXIT_USAGE,
     }
+}
+
+fn stored_state_exit_code(error: &StoredStateError) -> u8 {
+    // As every path that is not there.
+    if matches!(error.problem, StoredStateProblem::Absent) { EXIT_USAGE } else { EXIT_STATE }
 }

@@ -18,7 +18,7 @@ use super::{
     show,
 };
 use crate::{
-    job::{DumpFolder, Executor, Loader, Outcome, Report, RunOptions, prepare},
+    job::{DumpFolder, Executor, Loader, Outcome, Report, RunOptions, Start, StartFrom, prepare},
     runtime::Control,
     spec::{JobFile, SinkKind, Surroundings},
 };
@@ -31,6 +31,7 @@ pub(super) fn run(args: RunArgs, process_start: Instant) -> anyhow::Result<u8> {
     if args.json && job.sinks.iter().any(|sink| matches!(sink.kind, SinkKind::Stdout { .. })) {
         bail!("--json and a stdout sink both want standard output: use --report FILE, or another sink");
     }
+    begins_at_the_beginning(&Start { from: args.from, discard_results_after: args.discard_results_after })?;
     // Better now than after hours of work.
     let dump = args.dump_state.as_deref().map(DumpFolder::claim).transpose()?;
     let mut loader = Loader::new(cache_folder().as_deref())?;
@@ -84,6 +85,17 @@ pub(super) fn run(args: RunArgs, process_start: Instant) -> anyhow::Result<u8> {
             Ok(EXIT_FAILED)
         }
     }
+}
+
+/// A job without checkpoints resumes nothing.
+fn begins_at_the_beginning(start: &Start) -> anyhow::Result<()> {
+    if let StartFrom::Place(place) = &start.from {
+        bail!("this job takes no checkpoints, so it can't begin from {}: leave out --from", place.display());
+    }
+    if start.discard_results_after.is_some() {
+        bail!("this job takes no checkpoints, so it has no results after one: leave out --discard-results-after");
+    }
+    Ok(())
 }
 
 /// Reads a job file with the overrides of the command line.

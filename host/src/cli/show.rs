@@ -1,6 +1,9 @@
 //! What a person is shown on standard error, and the way of documents to standard output.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    io::{self, IsTerminal, Write},
+    time::Duration,
+};
 
 use crate::{
     job::{CheckpointManifest, Ended, Outcome, Report, VertexReport},
@@ -78,6 +81,27 @@ pub(super) fn number(value: u64) -> String {
         shown.push(digit);
     }
     shown
+}
+
+/// A number that may be more than there is.
+pub(super) fn count(value: u64, exact: bool) -> String {
+    let number = number(value);
+    if exact { number } else { format!("about {number}") }
+}
+
+/// A duration: 480 ms, 12.3 s.
+pub(super) fn milliseconds(ms: u64) -> String {
+    if ms < 10_000 { format!("{} ms", number(ms)) } else { format!("{:.1} s", ms as f64 / 1e3) }
+}
+
+/// How long ago something was: 12 s, 5 min, 3 h, 40 days.
+pub(super) fn age(age: Duration) -> String {
+    match age.as_secs() {
+        seconds @ ..120 => format!("{seconds} s"),
+        seconds @ 120..7_200 => format!("{} min", seconds / 60),
+        seconds @ 7_200..172_800 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} days", seconds / 86_400),
+    }
 }
 
 /// A rate: 12.3 M/s.
@@ -178,23 +202,34 @@ impl ProgressLine {
     }
 
     pub(super) fn show(&mut self, progress: crate::job::Progress) {
-        let interval = if self.terminal { 0.5 } else { 10.0 };
-        if progress.seconds < self.shown_at + interval {
-            return;
-        }
         let per_second = (progress.records_in - self.records_in) as f64 / (progress.seconds - self.shown_at);
-        (self.shown_at, self.records_in) = (progress.seconds, progress.records_in);
-        let line = format!(
-            "{:.0} s: {} records in, {} out, {}",
-            progress.seconds,
-            number(progress.records_in),
-            number(progress.records_out),
-            rate(per_second)
-        );
+        let shown = self.say(progress.seconds, || {
+            format!(
+                "{:.0} s: {} records in, {} out, {}",
+                progress.seconds,
+                number(progress.records_in),
+                number(progress.records_out),
+                rate(per_second)
+            )
+        });
+        if shown {
+            self.records_in = progress.records_in;
+        }
+    }
+
+    /// Shows a line if it is time for one, `seconds` after the start. Gives whether it was.
+    pub(super) fn say(&mut self, seconds: f64, line: impl FnOnce() -> String) -> bool {
+        let interval = if self.terminal { 0.5 } else { 10.0 };
+        if seconds < self.shown_at + interval {
+            return false;
+        }
+        self.shown_at = seconds;
+        let line = line();
         let mut out = io::stderr().lock();
         let _ = if self.terminal { write!(out, "\r\x1b[K{line}") } else { writeln!(out, "{line}") };
         let _ = out.flush();
         self.on_screen = true;
+        true
     }
 
     pub(super) fn clear(&self) {

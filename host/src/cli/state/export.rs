@@ -18,7 +18,7 @@ const WRITTEN_AT_ONCE: usize = 64 << 10;
 
 pub(super) fn export(args: StateExportArgs) -> anyhow::Result<u8> {
     let StateExportArgs { of, format: ExportFormat::Json, json: _ } = args;
-    let stored = StoredState::open(&of.folder)?;
+    let stored = StoredState::open(&of.place)?;
     let (operator, state) = find(&stored, &of)?;
     let mut out = BufWriter::with_capacity(WRITTEN_AT_ONCE, io::stdout().lock());
     let mut entries = stored.entries(operator, state);

@@ -25,7 +25,7 @@ struct Place {
 
 pub(super) fn get(args: StateGetArgs) -> anyhow::Result<u8> {
     let StateGetArgs { of, key, json } = args;
-    let stored = StoredState::open(&of.folder)?;
+    let stored = StoredState::open(&of.place)?;
     let (operator, state) = find(&stored, &of)?;
     let wanted = Wanted::read(state, key.as_deref())?;
     let entries = match &wanted {

@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(super) fn list(args: StateListArgs) -> anyhow::Result<u8> {
-    let stored = StoredState::open(&args.folder)?;
+    let stored = StoredState::open(&args.place)?;
     let operators = match &args.operator {
         Some(id) => vec![operator_of(&stored, id)?],
         None => stored.operators(),
@@ -65,7 +65,7 @@ fn print(operators: &[OperatorOfState<'_>], out: &mut impl Write) -> io::Result<
     let states = || operators.iter().flat_map(|operator| operator.states);
     let counts = operators.iter().flat_map(|operator| operator.states.iter().map(|state| operator.counted(state)));
     let counts: Vec<_> =
-        counts.map(|counted| [counted.entries, counted.bytes].map(|number| count(number, counted.exact))).collect();
+        counts.map(|counted| [counted.entries, counted.bytes].map(|number| show::count(number, counted.exact))).collect();
     let count_width =
         |column: usize, least| counts.iter().map(|count| count[column].len()).max().unwrap_or(0).max(least);
     let (entries_width, bytes_width) = (count_width(0, 13), count_width(1, 15));
@@ -102,9 +102,4 @@ fn print(operators: &[OperatorOfState<'_>], out: &mut impl Write) -> io::Result<
         }
     }
     Ok(())
-}
-
-fn count(number: u64, exact: bool) -> String {
-    let number = show::number(number);
-    if exact { number } else { format!("about {number}") }
 }

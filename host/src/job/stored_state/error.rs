@@ -1,12 +1,17 @@
 //! Why stored state can't be read, with the file and what to do.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use thiserror::Error;
 
+use crate::checkpoint::{SegmentError, SegmentProblem, StorageError, StorageErrorKind};
+
 /// Stored state that can't be read.
 #[derive(Debug, Error)]
-#[error("{}: {problem}", path.display())]
+#[error("{}{problem}", problem.prefix(path))]
 pub struct StoredStateError {
     /// The file or folder.
     pub path: PathBuf,
@@ -72,9 +77,60 @@ pub enum StoredStateProblem {
         /// What is wrong there.
         what: String,
     },
+    /// A file that a checkpoint refers to is not there.
+    #[error("a checkpoint refers to this file, but it is not there; bring it back from a copy, or {TAKE_OTHER}")]
+    MissingOfCheckpoint,
+    /// A segment of a checkpoint is not as it was written.
+    #[error("{0}")]
+    Segment(SegmentProblem),
+    /// A component is not the one that ran.
+    #[error("its SHA-256 is {found} and not {expected}; it was changed: bring it back from a copy")]
+    Plugin {
+        /// The digest of what is there.
+        found: String,
+        /// The digest by the manifest.
+        expected: String,
+    },
+    /// The storage does not do what it is asked.
+    #[error("{0}")]
+    Storage(StorageError),
     /// The system says no.
     #[error("it can't be read: {0}")]
     Io(io::Error),
+}
+
+impl StoredStateError {
+    /// A call of a storage that failed.
+    pub(super) fn of_storage(error: StorageError) -> Self {
+        let problem = match error.kind {
+            StorageErrorKind::NotFound => StoredStateProblem::MissingOfCheckpoint,
+            _ => StoredStateProblem::Storage(error.clone()),
+        };
+        Self { path: error.location.into(), problem }
+    }
+
+    /// A segment that can't be read.
+    pub(super) fn of_segment(error: SegmentError) -> Self {
+        match error.problem {
+            SegmentProblem::Storage(error) => Self::of_storage(error),
+            problem => Self { path: error.name.into(), problem: StoredStateProblem::Segment(problem) },
+        }
+    }
+
+    /// Whether it says nothing of what is stored, but that the storage can't be asked.
+    pub(super) fn is_of_storage(&self) -> bool {
+        matches!(self.problem, StoredStateProblem::Storage(_))
+    }
+}
+
+impl StoredStateProblem {
+    /// What comes before it: the name, where it does not have it itself.
+    fn prefix(&self, path: &Path) -> String {
+        match self {
+            Self::Storage(_) => String::new(),
+            _ => format!("{}: ", path.display()),
+        }
+    }
 }
 
 const TAKE_ANEW: &str = "run the job once more with --dump-state";

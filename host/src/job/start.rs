@@ -1,0 +1,26 @@
+//! What a run begins from, as a person says it.
+
+use std::path::PathBuf;
+
+use crate::stream::CheckpointId;
+
+/// What a run begins from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum StartFrom {
+    /// The latest checkpoint of the job, if there is one.
+    #[default]
+    Latest,
+    /// Nothing: the beginning.
+    Nothing,
+    /// The checkpoint in this folder, or at this URL.
+    Place(PathBuf),
+}
+
+/// How a run begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Start {
+    /// From what.
+    pub from: StartFrom,
+    /// Results that became visible after this checkpoint are removed; it is the one that the run begins from. None: they are left, and stand in the way.
+    pub discard_results_after: Option<CheckpointId>,
+}
