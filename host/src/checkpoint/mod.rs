@@ -9,4 +9,7 @@ pub use segment::{
     Entry, InMemory, KEY_BYTES_MAX, Label, LabelCount, ReadAt, RefusedEntry, SEGMENT_BYTES_MAX, SegmentCursor,
     SegmentError, SegmentFacts, SegmentProblem, SegmentReader, SegmentWriter, VALUE_BYTES_MAX,
 };
-pub use storage::{StorageError, StorageErrorKind};
+pub use storage::{
+    Below, Bucket, Faults, Faulty, Listed, MemoryStorage, Mode, ObjectStorage, Storage, StorageError, StorageErrorKind,
+    StorageLocation, Stored, put_same,
+};
