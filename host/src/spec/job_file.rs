@@ -11,9 +11,10 @@ use std::{
 };
 
 use super::{
-    At, Location, OperatorSpec, SinkSpec, SourceSpec, SpecError, environment,
+    At, CheckpointSettings, Location, OperatorSpec, RestartSettings, SinkSpec, SourceSpec, SpecError, checkpoint,
+    environment,
     error::Problem,
-    operator, overrides,
+    operator, overrides, restart,
     section::{Field, Scope, Section},
     sink, source, tree,
 };
@@ -56,6 +57,10 @@ pub struct JobFile {
     pub state: StateSettings,
     /// When batches are sent.
     pub batch: BatchSpec,
+    /// When checkpoints are taken, and where they lie. None: none are, and nothing is resumed.
+    pub checkpoint: Option<CheckpointSettings>,
+    /// What becomes of the job when it fails.
+    pub restart: RestartSettings,
     /// Sources, in the order of the file; at least one.
     pub sources: Vec<SourceSpec>,
     /// Operators, in the order of the file.
@@ -160,9 +165,9 @@ impl JobFile {
         refuse_too_parallel(scope, parallelism.as_ref(), max_parallelism.as_ref());
         let state = section.optional("state", read_state);
         let batch = section.optional("batch", read_batch);
-        for key in ["checkpoint", "swap", "restart"] {
-            section.not_yet(key);
-        }
+        let checkpoint = section.optional("checkpoint", checkpoint::read).map(|checkpoint| checkpoint.value);
+        let restart = section.optional("restart", restart::read).map(|restart| restart.value);
+        section.not_yet("swap");
         if !section.has("source") {
             scope.refuse(&Location::file(), "the job has no source; add a `[[source]]`");
         }
@@ -178,6 +183,8 @@ impl JobFile {
             max_parallelism: max_parallelism.map_or(MAX_PARALLELISM_DEFAULT, |number| number.value),
             state: state.map_or_else(|| default_state(scope.folder), |state| state.value),
             batch: batch.map(|batch| batch.value).unwrap_or_default(),
+            restart: restart.unwrap_or_else(|| RestartSettings::default_of(checkpoint.as_ref())),
+            checkpoint,
             sources,
             operators,
             sinks,

@@ -13,6 +13,7 @@
 //!
 //! Pure but for [`JobFile::read`], which reads the file: the environment and the current directory are arguments.
 
+mod checkpoint;
 mod config;
 mod environment;
 mod error;
@@ -22,6 +23,7 @@ mod location;
 mod nearest;
 mod operator;
 mod overrides;
+mod restart;
 mod scalar;
 mod section;
 mod sink;
@@ -31,11 +33,13 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+pub use checkpoint::{CheckpointSettings, StorageSpec};
 pub use error::SpecError;
 pub use input::InputSpec;
 pub use job_file::{BatchSpec, JobFile, StateBackend, StateSettings, Surroundings};
 pub use location::{At, Location};
 pub use nearest::nearest;
 pub use operator::{Limits, OnError, OperatorSpec, PluginSpec};
+pub use restart::RestartSettings;
 pub use sink::{SinkKind, SinkSpec};
 pub use source::{DatagenSpec, SourceKind, SourceSpec};

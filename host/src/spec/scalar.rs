@@ -49,6 +49,22 @@ impl Field<'_> {
         if number > 0.0 && number.is_finite() { Some(number) } else { field.mismatch("greater than 0 and finite") }
     }
 
+    /// A finite number in a range.
+    pub(super) fn number(self, range: RangeInclusive<f64>) -> Option<f64> {
+        let field = self.parsed();
+        let number = match field.node.value {
+            Value::Integer(number) => number as f64,
+            Value::Float(number) => number,
+            _ => return field.mismatch("a number"),
+        };
+        match number {
+            _ if !number.is_finite() => field.mismatch("finite"),
+            _ if number < *range.start() => field.mismatch(format_args!("at least {}", range.start())),
+            _ if number > *range.end() => field.mismatch(format_args!("at most {}", range.end())),
+            _ => Some(number),
+        }
+    }
+
     /// A number of bytes: more than 0, and no more than `most`.
     pub(super) fn size(self, most: u64) -> Option<u64> {
         let size = match &self.node.value {

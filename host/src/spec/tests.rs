@@ -15,6 +15,7 @@ use crate::{
     stream::BatchLimits,
 };
 
+mod fault_tolerance;
 mod refusals;
 
 /// A job that is as short as can be. Its `[[source]]` is line 3.
