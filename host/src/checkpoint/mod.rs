@@ -25,6 +25,6 @@ pub use segment::{
     SegmentError, SegmentFacts, SegmentProblem, SegmentReader, SegmentWriter, VALUE_BYTES_MAX,
 };
 pub use storage::{
-    Below, Bucket, Faults, Faulty, Listed, MemoryStorage, Mode as FaultyMode, ObjectStorage, Storage, StorageError, StorageErrorKind,
-    StorageLocation, Stored, put_same,
+    Below, Bucket, Faults, Faulty, Listed, MemoryStorage, Mode as FaultyMode, ObjectStorage, Storage, StorageError,
+    StorageErrorKind, StorageLocation, Stored, put_same,
 };

@@ -39,7 +39,10 @@ fn one(path: &Path, id: Option<CheckpointId>) -> anyhow::Result<StoredCheckpoint
 
 /// That the place is that of one checkpoint, and another one was asked for.
 fn other(path: &Path, there: CheckpointId, wanted: CheckpointId) -> anyhow::Error {
-    anyhow::anyhow!("{} is the folder of checkpoint {there}; give that of the job to see checkpoint {wanted}", path.display())
+    anyhow::anyhow!(
+        "{} is the folder of checkpoint {there}; give that of the job to see checkpoint {wanted}",
+        path.display()
+    )
 }
 
 fn no_checkpoint(path: &Path) -> StoredStateError {

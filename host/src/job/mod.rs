@@ -8,6 +8,7 @@ mod plugins;
 mod prepare;
 mod report;
 mod run;
+mod start;
 mod stored_state;
 mod timeline;
 
@@ -17,8 +18,11 @@ pub use plugins::{JobError, Loader, Located};
 pub use prepare::{PreparedJob, prepare};
 pub use report::{Outcome, Report, VertexReport};
 pub use run::{Executor, Progress, RunOptions};
+pub use start::{Start, StartFrom};
 pub use stored_state::{
-    CheckpointManifest, CheckpointMode, CheckpointedOperator, CheckpointedPlugin, CheckpointedSink, CheckpointedSource,
-    CheckpointedTask, Counted, DescribedState, DumpManifest, Ended, Entries, OperatorOfState, PluginOfState, Root,
-    SegmentOfTask, StoredEntry, StoredFile, StoredOperator, StoredState, StoredStateError, StoredStateProblem,
+    CheckpointManifest, CheckpointedOperator, CheckpointedPlugin, CheckpointedSink, CheckpointedSource,
+    CheckpointedTask, Checkpoints, Counted, DamagedFile, Deletion, DeletionError, DescribedState, DumpManifest, Ended,
+    Entries, FolderContents, FoundCheckpoint, Held, JobLock, OperatorOfState, PluginOfState, Root, SegmentOfTask,
+    StatePlace, StoredCheckpoint, StoredEntry, StoredFile, StoredOperator, StoredState, StoredStateError,
+    StoredStateProblem, Unwanted, Use, Verified, verify,
 };

@@ -15,31 +15,40 @@
 //! A reader refuses what is newer than itself, and files that are missing, cut or changed, each time with the file's name and what to do. It believes nothing: every block is checked
 //! before it is looked at. It neither writes nor prints, and does not know who wrote.
 
+mod checkpoint_entries;
 mod checkpoint_manifest;
+mod checkpoints;
 pub(super) mod data_file;
+mod deletion;
 pub(super) mod described;
 mod dump_entries;
 mod error;
 mod format;
 pub(super) mod manifest;
+mod place;
+mod verify;
 
 use std::{
     cmp::Ordering,
-    fs,
-    io::{self, Read},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 pub use checkpoint_manifest::{
-    CheckpointManifest, CheckpointMode, CheckpointedOperator, CheckpointedPlugin, CheckpointedSink, CheckpointedSource,
+    CheckpointManifest, CheckpointedOperator, CheckpointedPlugin, CheckpointedSink, CheckpointedSource,
     CheckpointedTask, Root, SegmentOfTask,
 };
+pub use checkpoints::{Checkpoints, FolderContents, FoundCheckpoint, StoredCheckpoint};
+pub use deletion::{Deletion, DeletionError, JobLock, Unwanted};
 pub use described::DescribedState;
 pub use error::{StoredStateError, StoredStateProblem};
 pub use manifest::{DumpManifest, Ended, PluginOfState, StoredFile, StoredOperator};
+pub use place::StatePlace;
+pub use verify::{DamagedFile, Held, Use, Verified, verify};
 
-use self::{data_file::DataFileReader, dump_entries::DumpEntries};
+use self::{checkpoint_entries::CheckpointEntries, data_file::DataFileReader, dump_entries::DumpEntries};
 use crate::{
+    checkpoint::Storage,
     operator::StateKind,
     state::{StoredBytes, StoredError, StoredKey},
     stream::{hash_key, key_group},
@@ -53,9 +62,16 @@ const MANIFEST_BYTES_MAX: u64 = 256 << 20;
 
 /// The state of a job, as it was stored.
 #[derive(Debug)]
-pub struct StoredState {
-    folder: PathBuf,
-    manifest: DumpManifest,
+pub enum StoredState {
+    /// What a job dumped when it had ended.
+    Dump {
+        /// Where it lies.
+        folder: PathBuf,
+        /// What it consists of.
+        manifest: DumpManifest,
+    },
+    /// What a job had at a checkpoint.
+    Checkpoint(StoredCheckpoint),
 }
 
 /// An operator of which state is stored.
@@ -78,7 +94,8 @@ pub struct OperatorOfState<'s> {
 
 #[derive(Clone, Copy, Debug)]
 enum TasksOfState<'s> {
-    Dump(&'s [StoredFile]),
+    Dump(&'s Path, &'s [StoredFile]),
+    Checkpoint(&'s Arc<dyn Storage>, &'s CheckpointedOperator),
 }
 
 /// How much there is of a state.
@@ -109,77 +126,99 @@ pub struct StoredEntry<'a> {
     pub value: &'a [u8],
 }
 
+impl Counted {
+    const NOTHING: Self = Self { entries: 0, bytes: 0, exact: true };
+
+    fn and(self, more: Self) -> Self {
+        Self { entries: self.entries + more.entries, bytes: self.bytes + more.bytes, exact: self.exact && more.exact }
+    }
+}
+
 impl StoredState {
-    /// Opens the state in a folder: reads the manifest, and looks whether all files are there in full length.
+    /// Opens the state in a place: a dump, a checkpoint, or the newest one of a job's folder. Reads the manifest, and looks whether all files are there in full length.
     ///
     /// # Errors
     /// [`StoredStateError`].
-    pub fn open(folder: &Path) -> Result<Self, StoredStateError> {
-        let state = Self { folder: folder.to_owned(), manifest: read_manifest(folder)? };
-        for file in state.manifest.operators.iter().flat_map(|operator| &operator.files) {
-            DataFileReader::open(&folder.join(&file.path), file.facts)?;
+    pub fn open(path: &Path) -> Result<Self, StoredStateError> {
+        let checkpoint = match StatePlace::open(path)? {
+            StatePlace::Dump(folder, manifest) => {
+                for file in manifest.operators.iter().flat_map(|operator| &operator.files) {
+                    DataFileReader::open(&folder.join(&file.path), file.facts)?;
+                }
+                return Ok(Self::Dump { folder, manifest });
+            }
+            StatePlace::Checkpoint(checkpoint) => checkpoint,
+            StatePlace::Job(checkpoints) => checkpoints.newest()?,
+        };
+        match checkpoint.damage()?.into_iter().next() {
+            Some(damage) => Err(damage),
+            None => Ok(Self::Checkpoint(checkpoint)),
         }
-        Ok(state)
     }
 
     /// The job's name.
     pub fn job(&self) -> &str {
-        &self.manifest.job
+        match self {
+            Self::Dump { manifest, .. } => &manifest.job,
+            Self::Checkpoint(checkpoint) => &checkpoint.manifest.job,
+        }
     }
 
     /// How the job ended that had it; none: it ran on.
     pub fn ended(&self) -> Option<Ended> {
-        Some(self.manifest.ended)
+        match self {
+            Self::Dump { manifest, .. } => Some(manifest.ended),
+            Self::Checkpoint(checkpoint) => checkpoint.manifest.ended,
+        }
     }
 
     /// The checkpoint that it is; none: it is a dump.
     pub fn checkpoint(&self) -> Option<&CheckpointManifest> {
-        None
+        match self {
+            Self::Dump { .. } => None,
+            Self::Checkpoint(checkpoint) => Some(&checkpoint.manifest),
+        }
     }
 
     /// All operators, also those without state, in the order of the job file.
     pub fn operators(&self) -> Vec<OperatorOfState<'_>> {
-        self.manifest.operators.iter().map(OperatorOfState::of_dump).collect()
+        match self {
+            Self::Dump { folder, manifest } => {
+                manifest.operators.iter().map(|operator| OperatorOfState::of_dump(folder, operator)).collect()
+            }
+            Self::Checkpoint(StoredCheckpoint { storage, manifest }) => {
+                manifest.operators.iter().map(|operator| OperatorOfState::of_checkpoint(storage, operator)).collect()
+            }
+        }
+    }
+
+    fn max_parallelism(&self) -> u32 {
+        match self {
+            Self::Dump { manifest, .. } => manifest.max_parallelism,
+            Self::Checkpoint(checkpoint) => checkpoint.manifest.max_parallelism,
+        }
     }
 
     /// The entries of a state in the order of tasks and stored keys: keys by key group, then by length; map keys and list elements in their order. Of broadcast state, which is the
     /// same on all tasks, those of the first task.
-    pub fn entries<'s>(&'s self, operator: OperatorOfState<'s>, state: &DescribedState) -> Entries<'s> {
-        self.wanted_entries(operator, state, Wanted { state: state.number, key: None })
+    pub fn entries<'s>(&'s self, operator: OperatorOfState<'s>, state: &'s DescribedState) -> Entries<'s> {
+        operator.entries(state, Wanted { state: state.number, key: None })
     }
 
-    /// The entries that a key has in a keyed state. Reads of the task that owned the key only, and no more than up to the key.
+    /// The entries that a key has in a keyed state. Reads of the task that owned the key only, and of a dump no more than up to the key, of a checkpoint its key group.
     pub fn entries_of_key<'s>(
         &'s self,
         operator: OperatorOfState<'s>,
-        state: &DescribedState,
+        state: &'s DescribedState,
         key: &[u8],
     ) -> Entries<'s> {
-        let group = key_group(hash_key(key), self.manifest.max_parallelism);
-        let wanted = Wanted { state: state.number, key: Some((group as u16, key.to_owned())) };
-        self.wanted_entries(operator, state, wanted)
-    }
-
-    fn wanted_entries<'s>(
-        &'s self,
-        operator: OperatorOfState<'s>,
-        state: &DescribedState,
-        wanted: Wanted,
-    ) -> Entries<'s> {
-        let all_tasks = state.kind != StateKind::Broadcast;
-        let TasksOfState::Dump(files) = operator.tasks;
-        let files = &files[..if all_tasks { files.len() } else { files.len().min(1) }];
-        Entries(DumpEntries::new(&self.folder, files, wanted))
+        let group = key_group(hash_key(key), self.max_parallelism());
+        operator.entries(state, Wanted { state: state.number, key: Some((group as u16, key.to_owned())) })
     }
 }
 
 impl<'s> OperatorOfState<'s> {
-    /// How much there is of one of its states.
-    pub fn counted(&self, state: &DescribedState) -> Counted {
-        Counted { entries: state.entries.unwrap_or(0), bytes: state.bytes.unwrap_or(0), exact: true }
-    }
-
-    fn of_dump(operator: &'s StoredOperator) -> Self {
+    fn of_dump(folder: &'s Path, operator: &'s StoredOperator) -> Self {
         Self {
             id: &operator.id,
             plugin: &operator.plugin.name,
@@ -187,33 +226,57 @@ impl<'s> OperatorOfState<'s> {
             digest: &operator.plugin.digest,
             parallelism: operator.parallelism,
             states: &operator.states,
-            tasks: TasksOfState::Dump(&operator.files),
+            tasks: TasksOfState::Dump(folder, &operator.files),
         }
+    }
+
+    fn of_checkpoint(storage: &'s Arc<dyn Storage>, operator: &'s CheckpointedOperator) -> Self {
+        Self {
+            id: &operator.id,
+            plugin: &operator.plugin.name,
+            version: &operator.plugin.version,
+            digest: &operator.plugin.running,
+            parallelism: operator.parallelism,
+            states: &operator.states,
+            tasks: TasksOfState::Checkpoint(storage, operator),
+        }
+    }
+
+    /// How much there is of one of its states.
+    pub fn counted(&self, state: &DescribedState) -> Counted {
+        match self.tasks {
+            TasksOfState::Dump(..) => {
+                Counted { entries: state.entries.unwrap_or(0), bytes: state.bytes.unwrap_or(0), exact: true }
+            }
+            TasksOfState::Checkpoint(_, operator) => operator.counted(state),
+        }
+    }
+
+    fn entries(self, state: &'s DescribedState, wanted: Wanted) -> Entries<'s> {
+        let shown = |tasks: usize| if state.kind == StateKind::Broadcast { tasks.min(1) } else { tasks };
+        Entries(match self.tasks {
+            TasksOfState::Dump(folder, files) => {
+                EntriesOf::Dump(DumpEntries::new(folder, &files[..shown(files.len())], wanted))
+            }
+            TasksOfState::Checkpoint(storage, CheckpointedOperator { tasks, .. }) => {
+                EntriesOf::Checkpoint(CheckpointEntries::new(storage, &tasks[..shown(tasks.len())], state, wanted))
+            }
+        })
     }
 }
 
 /// Reads the manifest of the dump in a folder.
 pub(super) fn read_manifest(folder: &Path) -> Result<DumpManifest, StoredStateError> {
-    let failed = |path: &Path, problem| StoredStateError { path: path.to_owned(), problem };
-    if let Err(error) = fs::metadata(folder) {
-        let absent = error.kind() == io::ErrorKind::NotFound;
-        return Err(failed(folder, if absent { StoredStateProblem::Absent } else { StoredStateProblem::Io(error) }));
-    }
-    let path = folder.join(MANIFEST);
-    let read = |path: &Path| {
-        let mut text = Vec::new();
-        fs::File::open(path)?.take(MANIFEST_BYTES_MAX).read_to_end(&mut text)?;
-        Ok(text)
-    };
-    let text = read(&path).map_err(|error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => failed(folder, StoredStateProblem::NoManifest),
-        _ => failed(&path, StoredStateProblem::Io(error)),
-    })?;
-    DumpManifest::from_json(&path, &text)
+    DumpManifest::from_json(&folder.join(MANIFEST), &place::manifest_of_folder(folder)?)
 }
 
 /// Entries of a state.
-pub struct Entries<'s>(DumpEntries<'s>);
+pub struct Entries<'s>(EntriesOf<'s>);
+
+enum EntriesOf<'s> {
+    Dump(DumpEntries<'s>),
+    Checkpoint(CheckpointEntries<'s>),
+}
 
 impl Entries<'_> {
     /// The next entry; none behind the last one. It is lent until the next call.
@@ -222,7 +285,10 @@ impl Entries<'_> {
     /// [`StoredStateError`] when a file was cut or changed.
     #[expect(clippy::should_implement_trait, reason = "it lends, which an iterator can't")]
     pub fn next(&mut self) -> Result<Option<StoredEntry<'_>>, StoredStateError> {
-        self.0.next()
+        match &mut self.0 {
+            EntriesOf::Dump(entries) => entries.next(),
+            EntriesOf::Checkpoint(entries) => entries.next(),
+        }
     }
 }
 

@@ -18,11 +18,15 @@ pub(super) fn delete(args: CheckpointDeleteArgs) -> anyhow::Result<u8> {
     if !lock.is_held() {
         show::say("an object store can't be locked: see that the job does not run");
     }
-    let unwanted = if args.all { Unwanted::All } else { Unwanted::These(args.ids.iter().copied().collect::<BTreeSet<_>>()) };
+    let unwanted =
+        if args.all { Unwanted::All } else { Unwanted::These(args.ids.iter().copied().collect::<BTreeSet<_>>()) };
     let deletion = checkpoints.contents()?.deletion(&unwanted)?;
     if !deletion.unread.is_empty() {
         let unread: Vec<_> = deletion.unread.iter().map(ToString::to_string).collect();
-        show::say(&format!("no segments and plugins go: it can't be read what checkpoint {} refers to", unread.join(", ")));
+        show::say(&format!(
+            "no segments and plugins go: it can't be read what checkpoint {} refers to",
+            unread.join(", ")
+        ));
     }
     if !args.yes {
         show::out(|out| deletion.names.iter().try_for_each(|name| writeln!(out, "{name}")))?;
@@ -57,7 +61,9 @@ fn job_folder(path: &Path) -> anyhow::Result<Checkpoints> {
 }
 
 fn summary(deletion: &Deletion) -> String {
-    let count = |number: usize, one: &str, many: &str| format!("{} {}", show::number(number as u64), if number == 1 { one } else { many });
+    let count = |number: usize, one: &str, many: &str| {
+        format!("{} {}", show::number(number as u64), if number == 1 { one } else { many })
+    };
     format!(
         "{}, {}, {} bytes",
         count(deletion.checkpoints.len(), "checkpoint", "checkpoints"),

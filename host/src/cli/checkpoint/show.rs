@@ -31,7 +31,7 @@ fn print(manifest: &CheckpointManifest, out: &mut impl Write) -> io::Result<()> 
         out,
         "attempt {}, {}, took {}; {} bytes, of which {} new; {} key groups",
         manifest.attempt,
-        manifest.mode,
+        manifest.mode_name(),
         show::milliseconds(manifest.duration_ms),
         show::number(manifest.bytes()),
         show::number(manifest.new_bytes),
@@ -60,8 +60,20 @@ fn print_operator(operator: &CheckpointedOperator, out: &mut impl Write) -> io::
     writeln!(out)?;
     for state in &operator.states {
         let counted = operator.counted(state);
-        write!(out, "  state {}: {}, {} entries", state.name, state.kind_name(), show::count(counted.entries, counted.exact))?;
-        writeln!(out, ", {} bytes, version {}: {}", show::count(counted.bytes, counted.exact), state.version, state.value)?;
+        write!(
+            out,
+            "  state {}: {}, {} entries",
+            state.name,
+            state.kind_name(),
+            show::count(counted.entries, counted.exact)
+        )?;
+        writeln!(
+            out,
+            ", {} bytes, version {}: {}",
+            show::count(counted.bytes, counted.exact),
+            state.version,
+            state.value
+        )?;
     }
     operator.tasks.iter().try_for_each(|task| print_task(task, out))
 }

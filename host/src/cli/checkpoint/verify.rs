@@ -44,7 +44,10 @@ pub(super) fn verify(args: CheckpointVerifyArgs) -> anyhow::Result<u8> {
     let found = damaged.len() + unread.len();
     let (files, bytes) = (show::number(verified.files as u64), show::number(verified.bytes));
     let whole = if found == 0 { "all whole".to_owned() } else { format!("{found} damaged") };
-    show::say(&format!("{} checkpoints, {files} files with {bytes} bytes of segments: {whole}", ids.len() + unread.len()));
+    show::say(&format!(
+        "{} checkpoints, {files} files with {bytes} bytes of segments: {whole}",
+        ids.len() + unread.len()
+    ));
     Ok(if found == 0 { EXIT_DONE } else { EXIT_STATE })
 }
 
@@ -90,15 +93,15 @@ fn progress(verified: Verified) -> String {
 fn lost(file: &DamagedFile) -> Vec<String> {
     let mut by_use: BTreeMap<(String, Option<u32>, Held), Vec<CheckpointId>> = BTreeMap::new();
     for Use { checkpoint, operator, task, held } in &file.lost {
-        by_use.entry((operator.clone(), *task, held.clone())).or_default().push(*checkpoint);
+        by_use.entry((operator.clone(), *task, *held)).or_default().push(*checkpoint);
     }
     let lines = by_use.into_iter().map(|((operator, task, held), mut checkpoints)| {
         checkpoints.sort_unstable();
         let checkpoints: Vec<_> = checkpoints.iter().map(ToString::to_string).collect();
         let task = task.map_or_else(String::new, |task| format!(", task {task}"));
         let held = match held {
-            Held::KeyedState(groups) if groups.is_empty() => "no key group".to_owned(),
-            Held::KeyedState(groups) => format!("entries of key groups {} to {}", groups.start, groups.end - 1),
+            Held::KeyedState { first, end } if first >= end => "nothing that is in use".to_owned(),
+            Held::KeyedState { first, end } => format!("entries of key groups {first} to {}", end - 1),
             Held::OperatorState => "its lists and broadcast maps".to_owned(),
             Held::Plugin => "its plugin".to_owned(),
         };
@@ -114,12 +117,12 @@ fn to_json(file: &DamagedFile) -> Value {
             "operator": operator,
             "task": task,
             "held": match held {
-                Held::KeyedState(_) => "keyed-state",
+                Held::KeyedState { .. } => "keyed-state",
                 Held::OperatorState => "operator-state",
                 Held::Plugin => "plugin",
             },
             "key_groups": match held {
-                Held::KeyedState(groups) => json!([groups.start, groups.end]),
+                Held::KeyedState { first, end } => json!([first, end]),
                 Held::OperatorState | Held::Plugin => Value::Null,
             },
         })

@@ -64,8 +64,9 @@ fn operator_to_json(operator: &OperatorOfState<'_>) -> Value {
 fn print(operators: &[OperatorOfState<'_>], out: &mut impl Write) -> io::Result<()> {
     let states = || operators.iter().flat_map(|operator| operator.states);
     let counts = operators.iter().flat_map(|operator| operator.states.iter().map(|state| operator.counted(state)));
-    let counts: Vec<_> =
-        counts.map(|counted| [counted.entries, counted.bytes].map(|number| show::count(number, counted.exact))).collect();
+    let counts: Vec<_> = counts
+        .map(|counted| [counted.entries, counted.bytes].map(|number| show::count(number, counted.exact)))
+        .collect();
     let count_width =
         |column: usize, least| counts.iter().map(|count| count[column].len()).max().unwrap_or(0).max(least);
     let (entries_width, bytes_width) = (count_width(0, 13), count_width(1, 15));

@@ -14,18 +14,23 @@
 mod checksum;
 mod document;
 
-use std::{fmt, ops::Range, path::Path, time::SystemTime};
+use std::{collections::BTreeMap, ops::Range, path::Path, time::SystemTime};
 
 use serde_json::Value;
 
 use self::document::Document;
 use super::{
+    Counted,
     described::DescribedState,
     error::{StoredStateError, StoredStateProblem},
     format::Format,
     manifest::Ended,
 };
-use crate::{checkpoint::SegmentFacts, stream::CheckpointId};
+use crate::{
+    checkpoint::{Mode, SegmentFacts},
+    operator::StateKind,
+    stream::CheckpointId,
+};
 
 /// A checkpoint of a job: all state, where every source was, and what sinks have yet to make visible.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,7 +52,7 @@ pub struct CheckpointManifest {
     /// The number of key groups.
     pub max_parallelism: u32,
     /// Whether barriers were aligned.
-    pub mode: CheckpointMode,
+    pub mode: Mode,
     /// All sources, in the order of the job file.
     pub sources: Vec<CheckpointedSource>,
     /// All operators, also those without state, in the order of the job file.
@@ -56,15 +61,6 @@ pub struct CheckpointManifest {
     pub sinks: Vec<CheckpointedSink>,
     /// What names are relative to.
     pub root: Root,
-}
-
-/// What a checkpoint promises after a restore.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CheckpointMode {
-    /// Every record has its effect on state once.
-    ExactlyOnce,
-    /// Records behind the barriers may be in the state already.
-    AtLeastOnce,
 }
 
 /// How many folders above the manifest's own the one lies that names are relative to.
@@ -178,6 +174,25 @@ impl CheckpointManifest {
         document.into_manifest().map_err(damaged)
     }
 
+    /// Its mode, as the manifest and job files name it.
+    pub fn mode_name(&self) -> &'static str {
+        document::mode_name(self.mode)
+    }
+
+    /// Bytes of all segments that it refers to, each once.
+    pub fn bytes(&self) -> u64 {
+        let by_name: BTreeMap<&str, u64> =
+            self.segments().map(|segment| (segment.name.as_str(), segment.facts.bytes)).collect();
+        by_name.values().sum()
+    }
+
+    /// How much there is of all states.
+    pub fn counted(&self) -> Counted {
+        let states =
+            self.operators.iter().flat_map(|operator| operator.states.iter().map(|state| operator.counted(state)));
+        states.fold(Counted::NOTHING, Counted::and)
+    }
+
     /// All segments that it refers to, with those of several tasks named several times.
     pub fn segments(&self) -> impl Iterator<Item = &SegmentOfTask> {
         let tasks = self.operators.iter().flat_map(|operator| &operator.tasks);
@@ -190,19 +205,48 @@ impl CheckpointManifest {
     }
 }
 
-impl CheckpointMode {
-    /// As the job file names it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ExactlyOnce => "exactly-once",
-            Self::AtLeastOnce => "at-least-once",
+impl CheckpointedOperator {
+    /// How much there is of one of its states: as the manifest says, else as the segments do.
+    pub fn counted(&self, state: &DescribedState) -> Counted {
+        if let (Some(entries), Some(bytes)) = (state.entries, state.bytes) {
+            return Counted { entries, bytes, exact: true };
         }
+        let segments: BTreeMap<&str, &SegmentOfTask> = self
+            .tasks
+            .iter()
+            .flat_map(|task| task.segments_of(state))
+            .map(|segment| (segment.name.as_str(), segment))
+            .collect();
+        let of_state = segments
+            .values()
+            .flat_map(|segment| &segment.facts.labels)
+            .filter(|count| count.label.state == state.number);
+        let values = of_state.filter(|count| count.label.version > 0);
+        let (entries, bytes) =
+            values.fold((0, 0), |(entries, bytes), count| (entries + count.entries, bytes + count.bytes));
+        let exact = self.tasks.iter().all(|task| task.is_merged(state));
+        // Broadcast state is shown once, and every task has all of it.
+        let copies = if state.kind == StateKind::Broadcast { u64::from(self.parallelism) } else { 1 };
+        Counted { entries: entries / copies, bytes: bytes / copies, exact }
     }
 }
 
-impl fmt::Display for CheckpointMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+impl CheckpointedTask {
+    /// Where entries of a state lie, oldest first.
+    pub(super) fn segments_of(&self, state: &DescribedState) -> &[SegmentOfTask] {
+        if state.kind.is_keyed() { &self.segments } else { self.operator_state.as_slice() }
+    }
+
+    /// Whether its segments have nothing that is not there any more, or belongs to another task.
+    fn is_merged(&self, state: &DescribedState) -> bool {
+        let segments = self.segments_of(state);
+        let own = |segment: &SegmentOfTask| {
+            let Range { start, end } = segment.facts.key_groups;
+            !state.kind.is_keyed() || start >= end || (self.key_groups.start <= start && end <= self.key_groups.end)
+        };
+        let marks = |segment: &SegmentOfTask| segment.facts.labels.iter().any(|count| count.label.version == 0);
+        let one_run = segments.iter().all(|segment| segment.run == segments[0].run);
+        one_run && segments.iter().all(|segment| own(segment) && !marks(segment))
     }
 }
 

@@ -17,7 +17,8 @@ use super::{
 };
 use crate::{
     checkpoint::{
-        CheckpointFacts, CheckpointFolder, Condition, Name, Names, References, Resolution, SegmentProblem, Storage, StorageErrorKind, Wanted, resolve,
+        CheckpointFacts, CheckpointFolder, Condition, Name, Names, References, Resolution, SegmentProblem, Storage,
+        StorageErrorKind, Wanted, resolve,
     },
     stream::CheckpointId,
 };
@@ -68,7 +69,8 @@ impl StoredCheckpoint {
     /// # Errors
     /// When the storage can't be asked.
     pub fn damage(&self) -> Result<Vec<StoredStateError>, StoredStateError> {
-        let names: BTreeSet<&str> = self.manifest.segments().map(|segment| segment.name.as_str()).chain(self.manifest.plugins()).collect();
+        let names: BTreeSet<&str> =
+            self.manifest.segments().map(|segment| segment.name.as_str()).chain(self.manifest.plugins()).collect();
         let mut objects = BTreeMap::new();
         for name in names {
             match self.storage.size(name) {
@@ -121,14 +123,19 @@ impl Checkpoints {
             Resolution::Refused { .. } if !contents.checkpoints.is_empty() => {
                 Err(contents.checkpoints.swap_remove(0).damage.swap_remove(0))
             }
-            Resolution::Refused { .. } | Resolution::Fresh => {
-                Err(StoredStateError { path: self.storage.location("").into(), problem: StoredStateProblem::NoCheckpoints })
-            }
+            Resolution::Refused { .. } | Resolution::Fresh => Err(StoredStateError {
+                path: self.storage.location("").into(),
+                problem: StoredStateProblem::NoCheckpoints,
+            }),
         }
     }
 
     /// What is at a checkpoint's name. None: it has gone since it was listed.
-    fn found(&self, id: CheckpointId, objects: &BTreeMap<String, u64>) -> Result<Option<FoundCheckpoint>, StoredStateError> {
+    fn found(
+        &self,
+        id: CheckpointId,
+        objects: &BTreeMap<String, u64>,
+    ) -> Result<Option<FoundCheckpoint>, StoredStateError> {
         match self.manifest(id) {
             Ok(manifest) => {
                 let damage = damage(&*self.storage, &manifest, objects);
@@ -163,7 +170,11 @@ pub(super) fn manifest_text(storage: &dyn Storage, name: &str) -> Result<Bytes, 
 }
 
 /// What is missing or was cut of what a checkpoint refers to.
-fn damage(storage: &dyn Storage, manifest: &CheckpointManifest, objects: &BTreeMap<String, u64>) -> Vec<StoredStateError> {
+fn damage(
+    storage: &dyn Storage,
+    manifest: &CheckpointManifest,
+    objects: &BTreeMap<String, u64>,
+) -> Vec<StoredStateError> {
     let failed = |name: &str, problem| StoredStateError { path: storage.location(name).into(), problem };
     let segments = manifest.segments().map(|segment| (segment.name.as_str(), Some(segment.facts.bytes)));
     let plugins = manifest.plugins().map(|name| (name, None));

@@ -52,7 +52,9 @@ pub enum DeletionError {
     #[error("there is no checkpoint {0}; `wasmill checkpoint list` shows which there are")]
     Absent(CheckpointId),
     /// No other one can be restored.
-    #[error("no run could begin from what stays: checkpoint {0} is the last restorable one; keep it, or delete all with --all")]
+    #[error(
+        "no run could begin from what stays: checkpoint {0} is the last restorable one; keep it, or delete all with --all"
+    )]
     LastRestorable(CheckpointId),
     /// The job is running.
     #[error("the job is running ({0} is locked), and removes what it does not need itself; stop it first")]
@@ -135,13 +137,18 @@ impl FolderContents {
         }
         let goes = |checkpoint: &&FoundCheckpoint| ids.contains(&checkpoint.id);
         let restorable = || self.checkpoints.iter().filter(|checkpoint| checkpoint.is_restorable());
-        if let (Unwanted::These(_), true, Some(last)) = (unwanted, restorable().all(|checkpoint| goes(&checkpoint)), restorable().next()) {
+        if let (Unwanted::These(_), true, Some(last)) =
+            (unwanted, restorable().all(|checkpoint| goes(&checkpoint)), restorable().next())
+        {
             return Err(DeletionError::LastRestorable(last.id));
         }
         let manifests: Vec<String> = ids.iter().map(|id| Names::manifest(*id)).collect();
         let orphans = self.orphans(&ids);
         let names: Vec<String> = manifests.into_iter().chain(orphans).collect();
-        let unread = self.retention_facts().into_iter().filter(|facts| facts.references == References::Unknown && !ids.contains(&facts.id));
+        let unread = self
+            .retention_facts()
+            .into_iter()
+            .filter(|facts| facts.references == References::Unknown && !ids.contains(&facts.id));
         Ok(Deletion {
             bytes: names.iter().filter_map(|name| self.objects.get(name)).sum(),
             unread: unread.map(|facts| facts.id).collect(),

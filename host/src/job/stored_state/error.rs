@@ -117,6 +117,22 @@ impl StoredStateError {
         }
     }
 
+    /// Whether it says that something stored is not as it was written, and not that it can't be read just now or by this version.
+    pub fn is_damage(&self) -> bool {
+        use StoredStateProblem::{CheckpointManifest, Corrupt, Foreign, Length, Manifest, Missing, Plugin, Segment};
+        match &self.problem {
+            Foreign
+            | Manifest(_)
+            | CheckpointManifest(_)
+            | Missing
+            | Length { .. }
+            | Corrupt { .. }
+            | Plugin { .. } => true,
+            Segment(problem) => !matches!(problem, SegmentProblem::Newer(_)),
+            _ => false,
+        }
+    }
+
     /// Whether it says nothing of what is stored, but that the storage can't be asked.
     pub(super) fn is_of_storage(&self) -> bool {
         matches!(self.problem, StoredStateProblem::Storage(_))

@@ -3,7 +3,7 @@
 //! Whatever has a manifest of its own is what that says. A checkpoint's manifest says where its root is, and the checkpoint is read from there.
 
 use std::{
-    fs,
+    env, fs,
     io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
@@ -57,7 +57,9 @@ impl StatePlace {
         };
         let manifest_path = path.join(MANIFEST);
         if Format::of(&manifest_path, &text)?.0 == Format::Dump {
-            let StorageLocation::Folder(folder) = location else { return Err(failed(StoredStateProblem::NoCheckpoint)) };
+            let StorageLocation::Folder(folder) = location else {
+                return Err(failed(StoredStateProblem::NoCheckpoint));
+            };
             return Ok(Self::Dump(folder, DumpManifest::from_json(&manifest_path, &text)?));
         }
         let manifest = CheckpointManifest::from_json(&manifest_path, &text)?;
@@ -69,9 +71,22 @@ impl StatePlace {
     }
 }
 
+/// A folder's path without `..` and links, which storages do not follow.
+fn canonical(folder: &Path) -> Result<PathBuf, StoredStateError> {
+    fs::canonicalize(folder)
+        .map_err(|error| StoredStateError { path: folder.to_owned(), problem: StoredStateProblem::Io(error) })
+}
+
 /// The storage in a place that is there.
 fn open_storage(location: &StorageLocation) -> Result<Arc<dyn Storage>, StoredStateError> {
-    Ok(Arc::new(ObjectStorage::open(location).map_err(StoredStateError::of_storage)?))
+    let location = &match location {
+        StorageLocation::Folder(folder) => StorageLocation::Folder(canonical(folder)?),
+        other => other.clone(),
+    };
+    // Credentials of object stores are there; what is no text is none of them.
+    let environment =
+        env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Ok(Arc::new(ObjectStorage::open(location, environment).map_err(StoredStateError::of_storage)?))
 }
 
 /// The manifest in a folder, as it is.
@@ -128,7 +143,11 @@ fn above(location: StorageLocation, Root(levels): Root) -> Option<StorageLocatio
     };
     let mut location = location;
     match &mut location {
-        StorageLocation::Folder(folder) => (0..levels).for_each(|_| folder.push("..")),
+        // Where a link leads is where its manifest lies.
+        StorageLocation::Folder(folder) => {
+            *folder = fs::canonicalize(&folder).ok()?;
+            (0..levels).try_for_each(|_| folder.pop().then_some(()))?;
+        }
         StorageLocation::S3(bucket) | StorageLocation::GoogleCloud(bucket) | StorageLocation::Azure(bucket) => {
             strip(&mut bucket.folder)?;
         }

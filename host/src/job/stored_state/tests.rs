@@ -1,5 +1,7 @@
 //! Any state that is dumped is read back, and manifests are frozen.
 
+mod checkpoints;
+
 use std::{collections::BTreeMap, fs};
 
 use proptest::{collection::btree_map, prelude::*};
@@ -214,7 +216,7 @@ fn wrong_manifests_are_refused_with_what_to_do() {
         ),
         (changed("\"format-version\": 1", "\"format-version\": 9, \"new\": 1"), "it has format version 9"),
         (changed("\"format-version\": 1", "\"format-version\": \"1\""), "its format version is no number above 0"),
-        (changed("\"format-version\": 1", "\"format-version\": 2"), "this is a checkpoint and no dump"),
+        (changed("\"format-version\": 1", "\"format-version\": 2"), "the manifest is damaged: it does not end with its checksum"),
         (changed("\"job\"", "\"jop\""), "unknown field `jop`"),
         (changed("\"entries\": 7,", ""), "state value has no entries or bytes"),
         (

@@ -4,7 +4,6 @@
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
-use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -19,11 +18,15 @@ use crate::{
 };
 
 /// What a file holds.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Held {
-    /// Keyed state of key groups, from the first one to behind the last one.
-    KeyedState(Range<u32>),
+    /// Keyed state.
+    KeyedState {
+        /// The first key group.
+        first: u32,
+        /// Behind the last one.
+        end: u32,
+    },
     /// Lists and broadcast maps of a task.
     OperatorState,
     /// The component of an operator.
@@ -110,9 +113,9 @@ pub fn verify(
 }
 
 /// All files with their uses, each once. Where two checkpoints expect different things of one name, one of them is wrong, and both are tried.
-fn files(checkpoints: &[StoredCheckpoint]) -> Vec<File<'_>> {
-    let mut files: BTreeMap<(&str, String), File<'_>> = BTreeMap::new();
-    let mut add = |name, expected: Expected<'_>, used| {
+fn files<'c>(checkpoints: &'c [StoredCheckpoint]) -> Vec<File<'c>> {
+    let mut files: BTreeMap<(&str, String), File<'c>> = BTreeMap::new();
+    let mut add = |name: &'c str, expected: Expected<'c>, used| {
         let file = files.entry((name, expected.fingerprint()));
         file.or_insert_with(|| File { name, expected, uses: Vec::new() }).uses.push(used);
     };
@@ -125,7 +128,7 @@ fn files(checkpoints: &[StoredCheckpoint]) -> Vec<File<'_>> {
             for CheckpointedTask { task, key_groups, segments, operator_state, .. } in &operator.tasks {
                 let keyed = segments.iter().map(|segment| {
                     let Range { start, end } = segment.facts.key_groups;
-                    (segment, Held::KeyedState(start.max(key_groups.start)..end.min(key_groups.end)))
+                    (segment, Held::KeyedState { first: start.max(key_groups.start), end: end.min(key_groups.end) })
                 });
                 let keyless = operator_state.iter().map(|segment| (segment, Held::OperatorState));
                 for (segment, held) in keyed.chain(keyless) {

@@ -36,11 +36,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    CheckpointManifest, CheckpointMode, CheckpointedOperator, CheckpointedPlugin, CheckpointedSink, CheckpointedSource,
+    CheckpointManifest, CheckpointedOperator, CheckpointedPlugin, CheckpointedSink, CheckpointedSource,
     CheckpointedTask, Root, SegmentOfTask,
 };
 use crate::{
-    checkpoint::{Label, LabelCount, SegmentFacts},
+    checkpoint::{Label, LabelCount, Mode, SegmentFacts},
     job::stored_state::{
         described::{DescribedState, StateDocument, check_numbers},
         format::{CHECKPOINT_VERSION, FORMAT},
@@ -146,7 +146,11 @@ struct ContentsDocument {
     bytes: u64,
 }
 
-const MODES: [CheckpointMode; 2] = [CheckpointMode::ExactlyOnce, CheckpointMode::AtLeastOnce];
+const MODES: [(&str, Mode); 2] = [("exactly-once", Mode::ExactlyOnce), ("at-least-once", Mode::AtLeastOnce)];
+
+pub(super) fn mode_name(mode: Mode) -> &'static str {
+    MODES.iter().find(|(_, known)| *known == mode).map_or("", |(name, _)| name)
+}
 
 /// The folder above, and the one that is meant.
 const UP: &str = "..";
@@ -167,7 +171,7 @@ impl Document {
             new_bytes: manifest.new_bytes,
             ended: manifest.ended,
             max_parallelism: manifest.max_parallelism,
-            mode: manifest.mode.name().to_owned(),
+            mode: mode_name(manifest.mode).to_owned(),
             sources: sources
                 .map(|source| SourceDocument { id: source.id.clone(), position: source.position.clone() })
                 .collect(),
@@ -197,7 +201,7 @@ impl Document {
         if let Some(twice) = ids.iter().flatten().find(|id| !seen.insert(**id)) {
             return Err(format!("it names {twice} twice"));
         }
-        let mode = MODES.into_iter().find(|mode| mode.name() == self.mode);
+        let mode = MODES.iter().find(|(name, _)| *name == self.mode).map(|(_, mode)| *mode);
         let key_groups = self.max_parallelism;
         let operators = self.operators.into_iter().map(|operator| {
             let id = operator.id.clone();

@@ -79,7 +79,7 @@ fn recorded() -> CheckpointManifest {
         new_bytes: 2_468,
         ended: Some(Ended::Stopped),
         max_parallelism: 128,
-        mode: CheckpointMode::ExactlyOnce,
+        mode: Mode::ExactlyOnce,
         sources: vec![CheckpointedSource {
             id: "lines".into(),
             position: json!({ "splits": { "done": [[0, 7]] }, "files": [] }),
@@ -284,7 +284,7 @@ fn manifests() -> impl Strategy<Value = CheckpointManifest> {
                 new_bytes,
                 ended,
                 max_parallelism: 16,
-                mode: if aligned { CheckpointMode::ExactlyOnce } else { CheckpointMode::AtLeastOnce },
+                mode: if aligned { Mode::ExactlyOnce } else { Mode::AtLeastOnce },
                 sources: vec![CheckpointedSource { id: "source".into(), position }],
                 sinks: vec![CheckpointedSink { id: "sink".into(), transactions }],
                 root: Root(root),
