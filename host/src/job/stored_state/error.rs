@@ -53,7 +53,7 @@ pub enum StoredStateProblem {
         latest: u32,
     },
     /// The manifest can't be understood.
-    #[error("the manifest is damaged: {0}; bring it back, {TAKE_ANEW}, or take another checkpoint")]
+    #[error("the manifest is damaged: {0}; bring it back, {TAKE_ANEW}, or {TAKE_OTHER}")]
     Manifest(String),
     /// The manifest of a checkpoint is not as it was written.
     #[error("the manifest is damaged: {0}; bring it back, or {TAKE_OTHER}")]
@@ -83,6 +83,14 @@ pub enum StoredStateProblem {
     /// A segment of a checkpoint is not as it was written.
     #[error("{0}")]
     Segment(SegmentProblem),
+    /// A segment is as it was written, and an entry in it is none.
+    #[error("an entry of task {task} can't be read: {what}; use a later wasmill, or {TAKE_OTHER}")]
+    Entry {
+        /// The task.
+        task: u32,
+        /// What is wrong.
+        what: String,
+    },
     /// A component is not the one that ran.
     #[error("its SHA-256 is {found} and not {expected}; it was changed: bring it back from a copy")]
     Plugin {

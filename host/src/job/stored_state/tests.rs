@@ -216,7 +216,10 @@ fn wrong_manifests_are_refused_with_what_to_do() {
         ),
         (changed("\"format-version\": 1", "\"format-version\": 9, \"new\": 1"), "it has format version 9"),
         (changed("\"format-version\": 1", "\"format-version\": \"1\""), "its format version is no number above 0"),
-        (changed("\"format-version\": 1", "\"format-version\": 2"), "the manifest is damaged: it does not end with its checksum"),
+        (
+            changed("\"format-version\": 1", "\"format-version\": 2"),
+            "the manifest is damaged: it does not end with its checksum",
+        ),
         (changed("\"job\"", "\"jop\""), "unknown field `jop`"),
         (changed("\"entries\": 7,", ""), "state value has no entries or bytes"),
         (
