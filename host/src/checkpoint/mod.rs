@@ -6,7 +6,9 @@
 //! [`deletions`] what may go, the [`RestartPolicy`] whether a job that failed begins again. They are given the time, seeds and facts that were already read.
 
 mod aligner;
+mod chain;
 mod coordinator;
+mod merge;
 mod names;
 mod resolver;
 mod restart;
@@ -15,7 +17,9 @@ mod segment;
 mod storage;
 
 pub use aligner::{Aligner, Alignment, Mode};
+pub use chain::{ChainLimits, Choice, MergeError, Run, StoredSegment, choose, merge_runs};
 pub use coordinator::{Action, Coordinator, CoordinatorSettings, Event};
+pub use merge::{Marks, Merge};
 pub use names::{Name, Names};
 pub use resolver::{CheckpointFolder, Condition, Resolution, Wanted, resolve};
 pub use restart::{Decision, FaultFacts, RestartPolicy, RestartStrategy};

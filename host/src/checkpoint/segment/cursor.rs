@@ -153,23 +153,29 @@ impl<S: ReadAt> SegmentCursor<S> {
         }
         let value_at = at + rest;
         let Some(added) = self.block.get(at..value_at) else { return Err(LONGER) };
+        let what = match tag >> 1 {
+            0 => What::Tombstone,
+            1 => What::Cleared,
+            length => What::Value(value_at..value_at + length as usize - 2),
+        };
         let ascends = match first_of_block {
-            true => shared == 0 && *added > self.key[..],
+            true => shared == 0 && (*added > self.key[..] || self.is_value_of_cleared(&what, added)),
             // The first byte that is not shared is above the one of the key before, if that has one.
-            false => shared <= self.key.len() && added.first() > self.key.get(shared),
+            false if rest > 0 => shared <= self.key.len() && added.first() > self.key.get(shared),
+            false => shared == self.key.len() && self.is_value_of_cleared(&what, &self.key),
         };
         if !ascends || shared + rest > KEY_BYTES_MAX {
             return Err("the stored keys are not in order");
         }
         self.key.truncate(shared);
         self.key.extend_from_slice(added);
-        let what = match tag >> 1 {
-            0 => What::Tombstone,
-            1 => What::Cleared,
-            length => What::Value(value_at..value_at + length as usize - 2),
-        };
         let end = if let What::Value(place) = &what { place.end } else { value_at };
         if end > self.block.len() { Err(LONGER) } else { Ok((end, what)) }
+    }
+
+    /// Whether this is the value of a key that the last entry cleared.
+    fn is_value_of_cleared(&self, what: &What, key: &[u8]) -> bool {
+        matches!((&self.what, what), (What::Cleared, What::Value(_))) && self.key == key
     }
 
     /// Reads the next block; false where there is none.

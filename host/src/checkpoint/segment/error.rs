@@ -53,7 +53,7 @@ pub enum RefusedEntry {
     /// The value is longer than can be.
     #[error("a value has {0} bytes; a segment holds values of up to {VALUE_BYTES_MAX}")]
     Value(usize),
-    /// The stored key is not above the one before.
+    /// The stored key is not above the one before, nor is this the value of a key that was just cleared.
     #[error("the stored keys of a segment must ascend, and this one does not")]
     Order,
 }

@@ -17,7 +17,8 @@
 //! trailer    | footer bytes u32 | format version u32 | checksum u64 | "wasmillG" |
 //! ```
 //!
-//! - Entries ascend by stored key, and each stored key is there once. A stored key begins with its key group as a u16; nothing else of it is known here.
+//! - Entries ascend by stored key, and each stored key is there once; but under a key that is cleared, a value may follow. A stored key begins with its key group as a u16; nothing
+//!   else of it is known here.
 //! - A key shares its first `shared` bytes with the key before; in the first entry of a block that is 0, so every block can be read alone. An entry without a label has that of
 //!   the entry before; the first of a block has one.
 //! - A block is closed as soon as it has 64 KiB raw, and holds whole entries. It is stored as it is where compressing does not make it smaller: then both its lengths are the same.
@@ -71,7 +72,8 @@ pub enum Entry<'a> {
     Value(&'a [u8]),
     /// Nothing any more: what older segments say of the key is void.
     Tombstone,
-    /// Nothing any more under every key that begins with this one, as far as older segments say so. What this segment or a newer one says of such keys holds.
+    /// Nothing any more under every key that begins with this one, as far as older segments say so. What this segment or a newer one says of such keys holds; so a value of this
+    /// very key may follow.
     Cleared,
 }
 

@@ -166,6 +166,29 @@ fn entries_that_can_t_be_stored_are_refused_and_nothing_is_appended() {
 }
 
 #[test]
+fn a_value_may_follow_where_its_key_is_cleared() {
+    let (state, marks) = (Label { state: 1, version: 1 }, Label { state: 1, version: 0 });
+    let mut entries = Vec::new();
+    for number in 0..30_u8 {
+        let key = vec![0, 0, number];
+        entries.push((key.clone(), None, true, marks));
+        // Some of the pairs lie in two blocks.
+        entries.push((key.clone(), Some(vec![number; 3_000 + 40 * usize::from(number)]), false, state));
+        entries.push(([key, vec![7; 8_000]].concat(), None, true, marks));
+    }
+    let (source, facts) = write(&entries);
+    assert!(read(&source, &facts, ALL).expect("it is whole") == entries);
+    assert!(read(&source, &facts, 0..1).expect("it is whole") == entries);
+    let mut writer = SegmentWriter::new();
+    writer.push(b"\0\0a", Entry::Cleared, marks).expect("it is the first");
+    for other in [Entry::Cleared, Entry::Tombstone] {
+        assert_eq!(writer.push(b"\0\0a", other, marks), Err(RefusedEntry::Order));
+    }
+    writer.push(b"\0\0a", Entry::Value(b"1"), state).expect("a value may follow");
+    assert_eq!(writer.push(b"\0\0a", Entry::Value(b"2"), state), Err(RefusedEntry::Order));
+}
+
+#[test]
 fn every_flipped_bit_is_found() {
     let (source, facts) = write(&some());
     let length = source.bytes.len();
@@ -270,6 +293,37 @@ proptest! {
         }
     }
 
+    /// Flipped, cut, moved about or replaced by another segment's: whatever is read is what was written, or an error.
+    #[test]
+    fn damage_is_an_error_or_was_not_looked_at(
+        how in 0_u8..4, at in any::<prop::sample::Index>(), to in any::<prop::sample::Index>(), length in 1_usize..70_000, group in 0_u32..11,
+    ) {
+        static PAIR: std::sync::LazyLock<[(InMemory, SegmentFacts); 2]> = std::sync::LazyLock::new(|| {
+            let others: Vec<_> = some().into_iter().map(|each| if each.1.is_some() { owned(each.0, b"other") } else { each }).collect();
+            [write(&some()), write(&others)]
+        });
+        let [(source, facts), (other, _)] = &*PAIR;
+        let mut bytes = source.bytes.to_vec();
+        let at = at.index(bytes.len());
+        match how {
+            0 => bytes[at] ^= 1 << (length % 8),
+            1 => drop(bytes.drain(at..(at + length).min(bytes.len() - 1).max(at))),
+            2 => bytes.rotate_left(at.max(1)),
+            _ => {
+                let from = to.index(other.bytes.len());
+                let length = length.min(other.bytes.len() - from).min(bytes.len() - at);
+                bytes[at..at + length].copy_from_slice(&other.bytes[from..from + length]);
+            }
+        }
+        let whole = source.bytes == bytes;
+        let damaged = InMemory { bytes: bytes.into(), ..source.clone() };
+        prop_assert_eq!(read(&damaged, facts, ALL).is_ok(), whole);
+        if let Ok(entries) = read(&damaged, facts, group..group + 2) {
+            let of_groups = |each: &Owned| (group..group + 2).contains(&u32::from(each.0[1]));
+            prop_assert!(entries == some().into_iter().filter(of_groups).collect::<Vec<_>>());
+        }
+    }
+
     /// Bytes that nobody wrote, though their checksums are right: an error or some entries in order, and no panic.
     #[test]
     fn blocks_with_right_checksums_and_wrong_bytes_do_no_harm(
@@ -289,7 +343,7 @@ proptest! {
         bytes[length - 16..length - 8].copy_from_slice(&facts.checksum.to_be_bytes());
         let changed = InMemory { bytes: bytes.into(), ..source };
         if let Ok(entries) = read(&changed, &facts, ALL) {
-            prop_assert!(entries.is_sorted_by(|one, next| one.0 < next.0));
+            prop_assert!(entries.is_sorted_by(|one, next| one.0 < next.0 || one.0 == next.0 && one.2 && next.1.is_some()));
         }
     }
 }

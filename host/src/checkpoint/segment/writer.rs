@@ -17,6 +17,8 @@ pub struct SegmentWriter {
     /// The block that is open, raw.
     block: Vec<u8>,
     last_key: Vec<u8>,
+    /// Whether the last entry says that its key is cleared.
+    last_cleared: bool,
     table: CompressTable,
     blocks: Vec<(u32, u32, u64)>,
     /// Key groups and the blocks with their first entries.
@@ -42,6 +44,7 @@ impl SegmentWriter {
             bytes: Vec::new(),
             block: Vec::with_capacity(BLOCK_BYTES + BLOCK_BYTES / 4),
             last_key: Vec::new(),
+            last_cleared: false,
             table: CompressTable::large(),
             blocks: Vec::new(),
             key_groups: Vec::new(),
@@ -62,10 +65,15 @@ impl SegmentWriter {
         self.entries
     }
 
+    /// The stored key of the last entry; empty where there is none. A segment is not to be finished between a cleared mark and the value of its key.
+    pub fn last_key(&self) -> &[u8] {
+        &self.last_key
+    }
+
     /// Appends an entry.
     ///
     /// # Errors
-    /// When the stored key is not above the one before, or key or value have lengths that can't be. Then nothing was appended.
+    /// When the stored key is not above the one before (nor is it the value of a key that was just cleared), or key or value have lengths that can't be. Then nothing was appended.
     #[inline]
     pub fn push(&mut self, key: &[u8], entry: Entry<'_>, label: Label) -> Result<(), RefusedEntry> {
         let [high, low, ..] = *key else { return Err(RefusedEntry::Key(key.len())) };
@@ -82,7 +90,9 @@ impl SegmentWriter {
         let same = shared_bytes(&self.last_key, key);
         let ascends = match (self.last_key.get(same), key.get(same)) {
             (Some(last), Some(next)) => last < next,
-            (last, next) => last.is_none() && next.is_some(),
+            (None, Some(_)) => true,
+            (None, None) => self.last_cleared && matches!(entry, Entry::Value(_)),
+            (Some(_), None) => false,
         };
         if !ascends {
             return Err(RefusedEntry::Order);
@@ -110,6 +120,7 @@ impl SegmentWriter {
         self.block.extend_from_slice(value);
         self.last_key.truncate(same);
         self.last_key.extend_from_slice(&key[same..]);
+        self.last_cleared = entry == Entry::Cleared;
         self.entries += 1;
         if self.block.len() >= BLOCK_BYTES {
             self.close_block();

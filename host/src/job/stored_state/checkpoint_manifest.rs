@@ -166,8 +166,11 @@ impl CheckpointManifest {
     pub fn from_json(path: &Path, text: &[u8]) -> Result<Self, StoredStateError> {
         let failed = |problem| StoredStateError { path: path.to_owned(), problem };
         let damaged = |what: String| failed(StoredStateProblem::CheckpointManifest(what));
-        let (Format::Checkpoint, json) = Format::of(path, text)? else {
-            return Err(failed(StoredStateProblem::NoCheckpoint));
+        let json = match Format::of(path, text) {
+            Ok((Format::Checkpoint, json)) => json,
+            Ok((Format::Dump, _)) => return Err(failed(StoredStateProblem::NoCheckpoint)),
+            Err(StoredStateError { problem: StoredStateProblem::Manifest(what), .. }) => return Err(damaged(what)),
+            Err(error) => return Err(error),
         };
         checksum::check(text).map_err(damaged)?;
         let document: Document = serde_json::from_value(json).map_err(|error| damaged(error.to_string()))?;
