@@ -46,6 +46,7 @@ impl Task {
             batch_records: BATCH,
             max_parallelism: 128,
             spill: cache.map(spill),
+            snapshots: None,
         });
         Self { state, delivery: Delivery::default(), random: SplitMix64::new(7) }
     }
@@ -102,7 +103,8 @@ fn print_sizes(folder: &std::path::Path) {
         for (slot, number) in slots {
             let mut value = [0; 16];
             value[..8].copy_from_slice(&number.to_le_bytes());
-            task.state.table_mut().set_value(slot, POINT, 1, &value).expect("the slot was given");
+            let (table, behind) = task.state.table_mut();
+            table.set_value(slot, POINT, 1, &value, behind).expect("the slot was given");
         }
     });
     eprintln!("bytes of memory for an entry, its key and value included:");

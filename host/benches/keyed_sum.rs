@@ -8,7 +8,9 @@ use wasmill::{
     connector::{Datagen, Read, Source, TaskContext},
     job::Loader,
     metrics::{CounterSet, OperatorCounters},
-    operator::{CallTime, ExchangeLimits, Execution, ExecutionSetup, FaultPolicy, InstanceLimits, Plugin, TaskInfo},
+    operator::{
+        CallTime, ExchangeLimits, Execution, ExecutionSetup, FaultPolicy, InstanceLimits, Plugin, Restored, TaskInfo,
+    },
     state::{Behind, Delivery, KeyTable, SLOTS_DEFAULT, StoredValue},
     stream::{Batch, BatchLimits, BytesColumn, EventTime},
 };
@@ -56,6 +58,8 @@ fn execution(plugin: Arc<dyn Plugin>) -> Execution {
         counters: Arc::new(OperatorCounters::default()),
         time: CallTime { now: EventTime(0), watermark: None },
         spill: None,
+        snapshots: None,
+        restored: Restored::default(),
         log: Box::new(|_, _, _| {}),
     };
     Execution::new(setup).expect("the operator opens")
@@ -82,7 +86,7 @@ impl Native {
             let mut state = [0; 16];
             state[..8].copy_from_slice(&sum.to_le_bytes());
             state[8..].copy_from_slice(&updates.to_le_bytes());
-            self.table.set_value(*slot, 0, 1, &state).expect("the slot was just resolved");
+            self.table.set_value(*slot, 0, 1, &state, &mut self.behind).expect("the slot was just resolved");
             if updates % self.emit_every == 0 {
                 let key = keys.column.get(index);
                 out.push_with(|data| {

@@ -94,6 +94,7 @@ impl Cached {
             batch_records: BATCH,
             max_parallelism: 128,
             spill: Some(setup),
+            snapshots: None,
         });
         Self { state, delivery: Delivery::default() }
     }
@@ -108,7 +109,8 @@ impl Cached {
             value.clear();
             value.extend_from_slice(self.state.value(*slot, 0).expect("the slot was given").1);
             change(&mut value);
-            self.state.table_mut().set_value(*slot, 0, 1, &value).expect("the slot was given");
+            let (table, behind) = self.state.table_mut();
+            table.set_value(*slot, 0, 1, &value, behind).expect("the slot was given");
         }
         self.state.tidy().expect("the disk is well");
     }

@@ -58,7 +58,7 @@
 //! ```
 //! use std::{path::Path, sync::Arc, time::Instant};
 //! use wasmill::{
-//!     job::{Executor, Loader, Outcome, RunOptions, prepare},
+//!     job::{Executor, Loader, Outcome, RunOptions, Start, prepare},
 //!     runtime::Control,
 //!     spec::{JobFile, Surroundings},
 //! };
@@ -84,9 +84,12 @@
 //! let prepared = prepare(job, &mut Loader::new(None)?, &mut |line| eprintln!("{line}"))?;
 //! let (report, fault) = prepared.run(RunOptions {
 //!     executor: Executor::Seeded(7),
+//!     start: Start::default(),
 //!     process_start: Instant::now(),
 //!     control: Arc::new(Control::default()),
 //!     progress: &mut |_| {},
+//!     say: &mut |_| {},
+//!     simulation: None,
 //! })?;
 //! assert!(fault.is_none());
 //! assert_eq!(report.outcome, Outcome::Done);

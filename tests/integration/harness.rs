@@ -16,7 +16,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use wasmill::{
     job::{
-        Executor, JobError, Loader, Outcome, PreparedJob, Report, RunOptions, VertexReport, builder::Builder, prepare,
+        Executor, JobError, Loader, Outcome, PreparedJob, Report, RunOptions, Start, VertexReport, builder::Builder,
+        prepare,
     },
     runtime::Control,
     spec::{JobFile, Surroundings},
@@ -165,8 +166,15 @@ impl Job {
                 control.stop.store(true, std::sync::atomic::Ordering::Relaxed);
             });
         }
-        let options =
-            RunOptions { executor: self.executor, process_start: Instant::now(), control, progress: &mut |_| {} };
+        let options = RunOptions {
+            executor: self.executor,
+            start: Start::default(),
+            process_start: Instant::now(),
+            control,
+            progress: &mut |_| {},
+            say: &mut |line| eprintln!("{line}"),
+            simulation: None,
+        };
         let (report, fault) = prepared.run(options)?;
         Ok(Ran { report, fault, results })
     }

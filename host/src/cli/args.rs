@@ -163,7 +163,7 @@ pub(super) enum StateCommand {
     Get(StateGetArgs),
     /// Write all entries of a state, one JSON document a line
     #[command(
-        after_help = "Example:\n  wasmill state export words count count | sort | head\n\nEach line has a value, and what it is found by: key, namespace, map_key, or for lists of a task the task. Entries of a list, or of a map, of one key follow one another in their order."
+        after_help = "Example:\n  wasmill state export words count count | sort | head\n  wasmill state export .wasmill/word-count/checkpoints/7 count count --format parquet -o counts.parquet\n\nEach line has a value, and what it is found by: key, namespace, map_key, or for lists of a task the task. Entries of a list, or of a map, of one key follow one another in their order."
     )]
     Export(StateExportArgs),
 }
@@ -216,6 +216,9 @@ pub(super) struct StateExportArgs {
     /// The same as --format json
     #[arg(long, conflicts_with = "format")]
     pub(super) json: bool,
+    /// Write to this file, which is replaced when all is written, and not to standard output; Parquet always needs it
+    #[arg(short, long, value_name = "FILE", required_if_eq("format", "parquet"))]
+    pub(super) output: Option<PathBuf>,
 }
 
 /// How entries are written.
@@ -224,6 +227,8 @@ pub(super) enum ExportFormat {
     /// JSON lines
     #[default]
     Json,
+    /// A Parquet file: key, namespace, map_key and value as JSON texts, the task, and a column for each plain field of a value that is a record
+    Parquet,
 }
 
 #[derive(ClapArgs)]

@@ -19,7 +19,10 @@ use std::{process::ExitCode, time::Instant};
 
 use clap::Parser;
 
-use crate::job::{DeletionError, JobError, StoredStateError, StoredStateProblem};
+use crate::{
+    checkpoint::StorageErrorKind,
+    job::{DeletionError, JobError, StoredStateError, StoredStateProblem},
+};
 
 /// Done, or stopped on request.
 pub const EXIT_DONE: u8 = 0;
@@ -89,6 +92,10 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 }
 
 fn stored_state_exit_code(error: &StoredStateError) -> u8 {
-    // As every path that is not there.
-    if matches!(error.problem, StoredStateProblem::Absent) { EXIT_USAGE } else { EXIT_STATE }
+    match &error.problem {
+        // As every path that is not there.
+        StoredStateProblem::Absent => EXIT_USAGE,
+        StoredStateProblem::Storage(error) if error.kind == StorageErrorKind::Invalid => EXIT_USAGE,
+        _ => EXIT_STATE,
+    }
 }

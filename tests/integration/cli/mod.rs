@@ -1,5 +1,6 @@
 //! The command line as a user types it: the binary, its exit codes, its two output streams.
 
+mod checkpoint;
 mod inspect;
 mod new;
 mod refusals;

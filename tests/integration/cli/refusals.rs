@@ -69,7 +69,8 @@ fn overrides_that_fit_nothing() {
         ("operator.count.confg.x=1", "did you mean `config`?"),
         ("operator.counts.parallelism=1", "`counts` is no operator: write `sink.counts.…`"),
         ("sink.counts.type=kafka", "kafka"),
-        ("checkpoint.interval=10s", "checkpoint"),
+        ("checkpoint.intervall=10s", "did you mean `interval`?"),
+        ("swap.probation=10s", "swap"),
     ] {
         say(&["run", JOB, "--set", set]).refused(2, &["error: ", message]);
     }

@@ -211,3 +211,22 @@ fn raw_results_are_the_bytes_of_the_values() {
         "\"one\"\n\"\"\n\"two \\\"quoted\\\"\"\n\"last\"\n"
     );
 }
+
+#[test]
+fn a_job_without_checkpoints_begins_from_none() {
+    for (more, part) in [
+        (
+            &["--from", ".wasmill/word-count"][..],
+            "this job takes no checkpoints, so it can't begin from .wasmill/word-count",
+        ),
+        (&["--discard-results-after", "7"], "this job takes no checkpoints, so it has no results after one"),
+        (&["--discard-results-after", "0"], "a checkpoint has a number from 1 on"),
+        (&["--from", ""], "give `latest`, `none`, or the folder or URL of a checkpoint"),
+    ] {
+        say(&[&["run", WORD_COUNT, "--set", TEXTS], more].concat()).refused(2, &[part]);
+    }
+    for from in ["latest", "none"] {
+        let said = say(&["run", WORD_COUNT, "--set", TEXTS, "--from", from]);
+        assert_same(&sorted_lines([said.expect(0).as_bytes()].into_iter()), &expected_counts(), from);
+    }
+}

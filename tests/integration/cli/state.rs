@@ -295,6 +295,28 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 #[test]
+fn an_export_may_go_to_a_file_that_is_replaced_when_it_is_whole() {
+    let folder = folder();
+    let dump = root().join("tests/fixtures/state-format-1");
+    let file = folder.path().join("seen.jsonl");
+    fs::write(&file, "an earlier export").expect("it can be written");
+    let output = file.display().to_string();
+    state(&["export"], &dump, &["keep", "no-such-state", "-o", &output]).refused(2, &["has no state `no-such-state`"]);
+    assert_eq!(fs::read_to_string(&file).expect("it is there"), "an earlier export");
+    let said = state(&["export"], &dump, &["keep", "seen", "-o", &output]);
+    assert_eq!(said.expect(0), "");
+    let expected = state(&["export"], &dump, &["keep", "seen"]);
+    assert_eq!(fs::read_to_string(&file).expect("it is there"), expected.expect(0));
+    let nowhere = folder.path().join("no/such/folder").display().to_string();
+    state(&["export"], &dump, &["keep", "seen", "-o", &nowhere]).refused(2, &["no/such/folder can't be written"]);
+    state(&["export"], &dump, &["keep", "seen", "--format", "parquet"]).refused(2, &["--output <FILE>"]);
+    // The binary of the tests is built as it is by default.
+    state(&["export"], &dump, &["keep", "seen", "--format", "parquet", "-o", &output])
+        .refused(2, &["built without Parquet", "--features parquet"]);
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "nothing unfinished is left");
+}
+
+#[test]
 fn what_was_meant_is_said() {
     let folder = folder();
     let dump = dump_words(folder.path(), &[]);
@@ -357,8 +379,8 @@ fn damaged_state_is_refused_with_its_file_and_what_to_do() {
 
     let manifest = dump.join("manifest.json");
     let text = fs::read_to_string(&manifest).expect("a manifest");
-    fs::write(&manifest, text.replace("\"format-version\": 1", "\"format-version\": 2")).expect("it can be written");
-    let later = "it has format version 2, and this wasmill reads up to 1; use a later wasmill";
+    fs::write(&manifest, text.replace("\"format-version\": 1", "\"format-version\": 3")).expect("it can be written");
+    let later = "it has format version 3, and this wasmill reads up to 2; use a later wasmill";
     state(&["list"], &dump, &[]).refused(4, &[&manifest.display().to_string(), later]);
     fs::remove_file(&manifest).expect("it is there");
     state(&["list"], &dump, &[]).refused(4, &["this folder holds no state: it has no manifest.json"]);

@@ -1,6 +1,16 @@
 //! `wasmill state export`.
 
-use std::io::{self, BufWriter, Write};
+#[cfg(feature = "parquet")]
+mod parquet;
+
+use std::{
+    fs::{File, Permissions},
+    io::{self, BufWriter, Write},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
+
+use anyhow::Context;
 
 use super::{find, show::Shower};
 use crate::{
@@ -9,7 +19,7 @@ use crate::{
         args::{ExportFormat, StateExportArgs},
         show,
     },
-    job::{DescribedState, StoredEntry, StoredState},
+    job::{DescribedState, Entries, StoredEntry, StoredState},
     operator::StateKind,
 };
 
@@ -17,21 +27,54 @@ use crate::{
 const WRITTEN_AT_ONCE: usize = 64 << 10;
 
 pub(super) fn export(args: StateExportArgs) -> anyhow::Result<u8> {
-    let StateExportArgs { of, format: ExportFormat::Json, json: _ } = args;
+    let StateExportArgs { of, format, json: _, output } = args;
     let stored = StoredState::open(&of.place)?;
     let (operator, state) = find(&stored, &of)?;
-    let mut out = BufWriter::with_capacity(WRITTEN_AT_ONCE, io::stdout().lock());
-    let mut entries = stored.entries(operator, state);
+    let entries = stored.entries(operator, state);
+    match (format, output) {
+        (ExportFormat::Json, None) => write_lines(state, entries, io::stdout().lock())?,
+        (ExportFormat::Json, Some(path)) => replace(&path, |file| write_lines(state, entries, file))?,
+        (ExportFormat::Parquet, Some(path)) => replace(&path, |file| write_parquet(state, entries, file))?,
+        (ExportFormat::Parquet, None) => anyhow::bail!("a Parquet file can't go to standard output: give -o FILE"),
+    }
+    Ok(EXIT_DONE)
+}
+
+#[cfg(feature = "parquet")]
+use self::parquet::write_parquet;
+
+#[cfg(not(feature = "parquet"))]
+fn write_parquet(_: &DescribedState, _: Entries<'_>, _: &mut File) -> anyhow::Result<()> {
+    anyhow::bail!(
+        "this wasmill was built without Parquet: build it with `cargo build --release --features parquet`, or export JSON lines"
+    )
+}
+
+/// Writes a file that takes the place of an earlier one when it is whole.
+fn replace(path: &Path, write: impl FnOnce(&mut File) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let failed = || format!("{} can't be written", path.display());
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // As any new file: what the umask leaves of it.
+    let permissions = Permissions::from_mode(0o666);
+    let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(folder).with_context(failed)?;
+    write(file.as_file_mut())?;
+    file.as_file().sync_all().with_context(failed)?;
+    file.persist(path).with_context(failed)?;
+    Ok(())
+}
+
+fn write_lines(state: &DescribedState, mut entries: Entries<'_>, out: impl Write) -> anyhow::Result<()> {
+    let mut out = BufWriter::with_capacity(WRITTEN_AT_ONCE, out);
     let (shower, mut text) = (Shower::new(state), Vec::new());
     while let Some(entry) = entries.next()? {
         text.clear();
         line(state, &shower, &entry, &mut text)?;
         if show::written(out.write_all(&text))? == show::Reader::Gone {
-            return Ok(EXIT_DONE);
+            return Ok(());
         }
     }
     show::written(out.flush())?;
-    Ok(EXIT_DONE)
+    Ok(())
 }
 
 /// Appends an entry and a line feed.

@@ -1,16 +1,16 @@
-//! The entries of a state in the segments of a checkpoint.
+//! The entries of a state in the segments of a checkpoint: of each task its segments are merged, the newest entry of a key wins, and what is gone is not shown.
 
-use std::{cmp::Ordering, collections::BTreeMap, ops::Range, path::PathBuf, slice, sync::Arc};
+use std::{cmp::Ordering, ops::Range, slice, sync::Arc};
 
 use super::{
     StoredEntry, Wanted,
-    checkpoint_manifest::CheckpointedTask,
+    checkpoint_manifest::{CheckpointedTask, SegmentOfTask},
     decoded,
     described::DescribedState,
     error::{StoredStateError, StoredStateProblem},
 };
 use crate::{
-    checkpoint::{Entry, SegmentReader, Storage, Stored},
+    checkpoint::{Entry, Marks, Merge, Storage, Stored},
     state::{NO_KEY_GROUP, StoredError},
 };
 
@@ -18,11 +18,15 @@ use crate::{
 pub(super) struct CheckpointEntries<'s> {
     storage: &'s Arc<dyn Storage>,
     tasks: slice::Iter<'s, CheckpointedTask>,
+    current: Option<(&'s CheckpointedTask, Merge<Stored>)>,
     state: &'s DescribedState,
     wanted: Wanted,
-    merged: Vec<(Vec<u8>, Vec<u8>)>,
-    at: usize,
-    task: u32,
+}
+
+enum Step {
+    /// To an entry.
+    Entry,
+    NextTask,
 }
 
 impl<'s> CheckpointEntries<'s> {
@@ -37,53 +41,68 @@ impl<'s> CheckpointEntries<'s> {
             None => tasks,
             Some(group) => owned(group).map_or(&[][..], |owner| slice::from_ref(&tasks[owner])),
         };
-        Self { storage, tasks: tasks.iter(), state, wanted, merged: Vec::new(), at: 0, task: 0 }
+        Self { storage, tasks: tasks.iter(), current: None, state, wanted }
     }
 
     pub(super) fn next(&mut self) -> Result<Option<StoredEntry<'_>>, StoredStateError> {
-        while self.at >= self.merged.len() {
-            let Some(task) = self.tasks.next() else { return Ok(None) };
-            self.load(task)?;
+        loop {
+            if self.current.is_none() {
+                let Some(task) = self.tasks.next() else { return Ok(None) };
+                self.current = Some((task, self.open(task)?));
+            }
+            match self.step()? {
+                Step::NextTask => self.current = None,
+                Step::Entry => {
+                    let (task, merge) = self.current.as_ref().expect("it has just been read");
+                    let value = match merge.entry() {
+                        Entry::Value(value) => value,
+                        // What is gone is not yielded; if it were, no bytes are no value.
+                        Entry::Tombstone | Entry::Cleared => &[],
+                    };
+                    return decoded(task.task, merge.key(), value).map(Some).map_err(|error| self.strange(task, error));
+                }
+            }
         }
-        self.at += 1;
-        let (key, value) = &self.merged[self.at - 1];
-        let failed = |error: StoredError| StoredStateError {
-            path: PathBuf::from(self.storage.location("segments")),
-            problem: StoredStateProblem::Corrupt { at: 0, what: error.to_string() },
-        };
-        decoded(self.task, key, value).map(Some).map_err(failed)
     }
 
-    fn load(&mut self, task: &CheckpointedTask) -> Result<(), StoredStateError> {
-        let no_group = u32::from(NO_KEY_GROUP);
-        let groups: Range<u32> = match (self.state.kind.is_keyed(), self.wanted.key_group()) {
-            (false, _) => no_group..no_group + 1,
+    /// Merges what a task has of the key groups that are wanted.
+    fn open(&self, task: &CheckpointedTask) -> Result<Merge<Stored>, StoredStateError> {
+        let keyless = u32::from(NO_KEY_GROUP);
+        let key_groups: Range<u32> = match (self.state.kind.is_keyed(), self.wanted.key_group()) {
+            (false, _) => keyless..keyless + 1,
             (true, None) => task.key_groups.clone(),
             (true, Some(group)) => group..group + 1,
         };
-        let mut map: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
-        for segment in task.segments_of(self.state) {
-            let reader = SegmentReader::open(Stored::new(Arc::clone(self.storage), &segment.name), &segment.facts);
-            let mut cursor = reader.map_err(StoredStateError::of_segment)?.range(groups.clone());
-            let older = std::mem::take(&mut map);
-            let mut newer = BTreeMap::new();
-            let mut cleared: Vec<Vec<u8>> = Vec::new();
-            let mut gone: Vec<Vec<u8>> = Vec::new();
-            while cursor.advance().map_err(StoredStateError::of_segment)? {
-                let (key, entry) = (cursor.key(), cursor.entry());
-                match entry {
-                    Entry::Value(value) => drop(newer.insert(key.to_vec(), value.to_vec())),
-                    Entry::Tombstone => gone.push(key.to_vec()),
-                    Entry::Cleared => cleared.push(key.to_vec()),
+        let part =
+            |segment: &SegmentOfTask| (Stored::new(Arc::clone(self.storage), &segment.name), segment.facts.clone());
+        let runs = task.segments_of(self.state).chunk_by(|one, next| one.run == next.run);
+        let runs = runs.map(|run| run.iter().map(part).collect()).collect();
+        Merge::open(runs, key_groups, Marks::Drop).map_err(StoredStateError::of_segment)
+    }
+
+    /// Goes on to the next entry of the state in the current task.
+    fn step(&mut self) -> Result<Step, StoredStateError> {
+        let Some((task, merge)) = &mut self.current else { return Ok(Step::NextTask) };
+        while merge.advance().map_err(StoredStateError::of_segment)? {
+            match self.wanted.order_of(merge.key()) {
+                Ok(Ordering::Less) => {}
+                Ok(Ordering::Equal) => return Ok(Step::Entry),
+                // Everything is in order: nothing more of the key can come.
+                Ok(Ordering::Greater) => break,
+                Err(error) => {
+                    let task = *task;
+                    return Err(self.strange(task, error));
                 }
             }
-            map = older;
-            map.retain(|key, _| !cleared.iter().any(|prefix| key.starts_with(prefix)) && !gone.contains(key));
-            map.extend(newer);
         }
-        self.merged = map.into_iter().filter(|(key, _)| self.wanted.order_of(key) == Ok(Ordering::Equal)).collect();
-        self.at = 0;
-        self.task = task.task;
-        Ok(())
+        Ok(Step::NextTask)
+    }
+
+    /// The error for bytes that are no entry; in which segment they lie the merge does not tell.
+    fn strange(&self, task: &CheckpointedTask, error: StoredError) -> StoredStateError {
+        let name = task.segments_of(self.state).last().map_or("", |segment| &segment.name);
+        let folder = name.rsplit_once('/').map_or(name, |(folder, _)| folder);
+        let problem = StoredStateProblem::Entry { task: task.task, what: error.to_string() };
+        StoredStateError { path: self.storage.location(folder).into(), problem }
     }
 }

@@ -27,7 +27,7 @@ use super::{
     manifest::Ended,
 };
 use crate::{
-    checkpoint::{Mode, SegmentFacts},
+    checkpoint::{Mode, Run, SegmentFacts, StoredSegment},
     operator::StateKind,
     stream::CheckpointId,
 };
@@ -166,8 +166,11 @@ impl CheckpointManifest {
     pub fn from_json(path: &Path, text: &[u8]) -> Result<Self, StoredStateError> {
         let failed = |problem| StoredStateError { path: path.to_owned(), problem };
         let damaged = |what: String| failed(StoredStateProblem::CheckpointManifest(what));
-        let (Format::Checkpoint, json) = Format::of(path, text)? else {
-            return Err(failed(StoredStateProblem::NoCheckpoint));
+        let json = match Format::of(path, text) {
+            Ok((Format::Checkpoint, json)) => json,
+            Ok((Format::Dump, _)) => return Err(failed(StoredStateProblem::NoCheckpoint)),
+            Err(StoredStateError { problem: StoredStateProblem::Manifest(what), .. }) => return Err(damaged(what)),
+            Err(error) => return Err(error),
         };
         checksum::check(text).map_err(damaged)?;
         let document: Document = serde_json::from_value(json).map_err(|error| damaged(error.to_string()))?;
@@ -231,7 +234,26 @@ impl CheckpointedOperator {
     }
 }
 
+impl SegmentOfTask {
+    /// The segments of runs, oldest first, as a task has them.
+    pub fn of_runs(runs: &[Run]) -> Vec<Self> {
+        let segments =
+            (0..).zip(runs).flat_map(|(run, Run { segments })| segments.iter().map(move |segment| (run, segment)));
+        segments
+            .map(|(run, StoredSegment { name, facts })| Self { name: name.clone(), run, facts: facts.clone() })
+            .collect()
+    }
+}
+
 impl CheckpointedTask {
+    /// The runs of its keyed state, oldest first.
+    pub fn runs(&self) -> Vec<Run> {
+        let stored =
+            |segment: &SegmentOfTask| StoredSegment { name: segment.name.clone(), facts: segment.facts.clone() };
+        let runs = self.segments.chunk_by(|one, next| one.run == next.run);
+        runs.map(|run| Run { segments: run.iter().map(stored).collect() }).collect()
+    }
+
     /// Where entries of a state lie, oldest first.
     pub(super) fn segments_of(&self, state: &DescribedState) -> &[SegmentOfTask] {
         if state.kind.is_keyed() { &self.segments } else { self.operator_state.as_slice() }

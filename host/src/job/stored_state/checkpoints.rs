@@ -197,9 +197,10 @@ fn damage(
     let files = segments.chain(plugins).filter(|(name, _)| seen.insert(*name));
     let damaged = files.filter_map(|(name, expected)| match (objects.get(name), expected) {
         (None, _) => Some(failed(name, StoredStateProblem::MissingOfCheckpoint)),
-        (Some(found), Some(expected)) if *found != expected => {
-            Some(failed(name, StoredStateProblem::Segment(SegmentProblem::Length { expected, found: *found })))
-        }
+        (Some(found), Some(expected)) if *found != expected => Some(failed(
+            name,
+            StoredStateProblem::Segment(Box::new(SegmentProblem::Length { expected, found: *found })),
+        )),
         _ => None,
     });
     damaged.collect()

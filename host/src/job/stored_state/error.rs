@@ -53,7 +53,7 @@ pub enum StoredStateProblem {
         latest: u32,
     },
     /// The manifest can't be understood.
-    #[error("the manifest is damaged: {0}; bring it back, {TAKE_ANEW}, or take another checkpoint")]
+    #[error("the manifest is damaged: {0}; bring it back, {TAKE_ANEW}, or {TAKE_OTHER}")]
     Manifest(String),
     /// The manifest of a checkpoint is not as it was written.
     #[error("the manifest is damaged: {0}; bring it back, or {TAKE_OTHER}")]
@@ -82,7 +82,15 @@ pub enum StoredStateProblem {
     MissingOfCheckpoint,
     /// A segment of a checkpoint is not as it was written.
     #[error("{0}")]
-    Segment(SegmentProblem),
+    Segment(Box<SegmentProblem>),
+    /// A segment is as it was written, and an entry in it is none.
+    #[error("an entry of task {task} can't be read: {what}; use a later wasmill, or {TAKE_OTHER}")]
+    Entry {
+        /// The task.
+        task: u32,
+        /// What is wrong.
+        what: String,
+    },
     /// A component is not the one that ran.
     #[error("its SHA-256 is {found} and not {expected}; it was changed: bring it back from a copy")]
     Plugin {
@@ -93,7 +101,7 @@ pub enum StoredStateProblem {
     },
     /// The storage does not do what it is asked.
     #[error("{0}")]
-    Storage(StorageError),
+    Storage(Box<StorageError>),
     /// The system says no.
     #[error("it can't be read: {0}")]
     Io(io::Error),
@@ -104,7 +112,7 @@ impl StoredStateError {
     pub(super) fn of_storage(error: StorageError) -> Self {
         let problem = match error.kind {
             StorageErrorKind::NotFound => StoredStateProblem::MissingOfCheckpoint,
-            _ => StoredStateProblem::Storage(error.clone()),
+            _ => StoredStateProblem::Storage(Box::new(error.clone())),
         };
         Self { path: error.location.into(), problem }
     }
@@ -113,7 +121,7 @@ impl StoredStateError {
     pub(in crate::job) fn of_segment(error: SegmentError) -> Self {
         match error.problem {
             SegmentProblem::Storage(error) => Self::of_storage(error),
-            problem => Self { path: error.name.into(), problem: StoredStateProblem::Segment(problem) },
+            problem => Self { path: error.name.into(), problem: StoredStateProblem::Segment(Box::new(problem)) },
         }
     }
 
@@ -128,7 +136,7 @@ impl StoredStateError {
             | Length { .. }
             | Corrupt { .. }
             | Plugin { .. } => true,
-            Segment(problem) => !matches!(problem, SegmentProblem::Newer(_)),
+            Segment(problem) => !matches!(**problem, SegmentProblem::Newer(_)),
             _ => false,
         }
     }

@@ -136,9 +136,11 @@ fn job_folder(location: &StorageLocation, path: PathBuf) -> Result<StatePlace, S
 /// The folder from which names are relative.
 fn above(location: StorageLocation, Root(levels): Root) -> Option<StorageLocation> {
     let strip = |folder: &mut String| {
-        (0..levels).try_for_each(|_| {
+        (0..levels).all(|_| {
             let parent = folder.rfind('/').unwrap_or(0);
-            if folder.is_empty() { None } else { Some(folder.truncate(parent)) }
+            let is_below = !folder.is_empty();
+            folder.truncate(parent);
+            is_below
         })
     };
     let mut location = location;
@@ -149,7 +151,7 @@ fn above(location: StorageLocation, Root(levels): Root) -> Option<StorageLocatio
             (0..levels).try_for_each(|_| folder.pop().then_some(()))?;
         }
         StorageLocation::S3(bucket) | StorageLocation::GoogleCloud(bucket) | StorageLocation::Azure(bucket) => {
-            strip(&mut bucket.folder)?;
+            strip(&mut bucket.folder).then_some(())?;
         }
         StorageLocation::Memory => {}
     }

@@ -134,7 +134,7 @@ impl Bench {
 
     fn task(&self, head: TaskHead, nodes: Vec<Node>) -> Task {
         let (clock, control) = (Arc::clone(&self.clock) as Arc<dyn Clock>, Arc::clone(&self.control));
-        Task::new("test/0".into(), head, nodes, false, (LIMITS, TIMEOUT), clock, control)
+        Task::new("test/0".into(), head, nodes, false, (LIMITS, TIMEOUT), clock, control, None)
     }
 
     fn source(&self, acts: &[Act]) -> TaskHead {

@@ -320,3 +320,13 @@ proptest! {
         prop_assert!(CheckpointManifest::from_json(Path::new(PATH), cut).is_err());
     }
 }
+
+#[test]
+fn runs_are_what_segments_were_made_of() {
+    let task = &recorded().operators[1].tasks[0];
+    let runs = task.runs();
+    assert_eq!(runs.iter().map(|run| run.segments.len()).collect::<Vec<_>>(), [2, 1]);
+    let segments = SegmentOfTask::of_runs(&runs);
+    assert_eq!(segments.iter().map(|segment| segment.run).collect::<Vec<_>>(), [0, 0, 1]);
+    assert_eq!(CheckpointedTask { segments, ..task.clone() }.runs(), runs);
+}
