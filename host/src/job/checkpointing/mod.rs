@@ -8,6 +8,7 @@ mod driver;
 mod graph;
 mod keeper;
 mod manifest;
+mod merging;
 mod operator_state;
 mod restore;
 mod storing;
@@ -29,6 +30,7 @@ use self::{
     driver::DriverSetup,
     graph::{Graph, GraphTask},
     keeper::{Patience, TaskKeeper, Writing},
+    merging::Merging,
 };
 pub(super) use self::{driver::Driver, restore::Origin};
 use super::{
@@ -333,6 +335,7 @@ impl Checkpointing {
             tolerable_failures: self.settings.tolerable_failures,
         };
         let mut graph = Graph::new(job, self.settings.mode);
+        let merging = Merging::new((setup.background)("merging".into()), Arc::clone(&writing));
         let count = tasks.len();
         graph.tasks = tasks;
         Driver::new(DriverSetup {
@@ -346,6 +349,7 @@ impl Checkpointing {
             background: (setup.background)("checkpoints".into()),
             keepers,
             chains,
+            merging,
             retain: self.settings.retain as usize,
             restored_from,
             counters: Arc::clone(&self.counters),
