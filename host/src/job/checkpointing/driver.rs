@@ -215,7 +215,9 @@ impl Driver {
         match outcome {
             Outcome::Manifest(checkpoint, ManifestOutcome::Written) => self.handle(now, Event::Written { checkpoint }),
             Outcome::Manifest(checkpoint, ManifestOutcome::NotWritten(reason)) => {
-                self.gathered.remove(&checkpoint);
+                if let Some(gathered) = self.gathered.remove(&checkpoint) {
+                    self.setup.writing.release(gathered.operator_state_names());
+                }
                 self.handle(now, Event::NotWritten { checkpoint, reason })
             }
             Outcome::Manifest(_, ManifestOutcome::Fenced(reason)) => {
@@ -227,7 +229,10 @@ impl Driver {
                 match result {
                     Ok(()) => self.uncommitted.values_mut().for_each(|all| all.retain(|(id, _)| *id > checkpoint)),
                     Err(reason) => {
-                        tracing::warn!("results of checkpoint {checkpoint} can't be made visible yet: {reason}");
+                        tracing::warn!(
+                            "results of checkpoint {checkpoint} can't be made visible yet, which is tried again every {} s: {reason}",
+                            COMMIT_RETRY.as_secs()
+                        );
                         self.commit = Commit::Again(now + COMMIT_RETRY);
                     }
                 }
@@ -259,7 +264,7 @@ impl Driver {
             Action::WriteManifest(id) => self.write_manifest(now, id),
             Action::Complete(id) => self.complete(now, id),
             Action::Abort { checkpoint, reason } => {
-                tracing::warn!("checkpoint {checkpoint} failed: {reason}");
+                tracing::warn!("checkpoint {checkpoint} failed: {reason}; what it had is part of the next one");
                 self.counters(|counters| counters.failed += 1);
                 self.setup.control.give_up(checkpoint);
                 self.wake();
