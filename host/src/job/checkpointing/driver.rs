@@ -103,7 +103,7 @@ pub(in crate::job) struct Driver {
     gathered: BTreeMap<CheckpointId, Gathered>,
     /// What sinks have set aside and not committed, by sink, with the checkpoint.
     uncommitted: BTreeMap<String, Vec<(CheckpointId, Transaction)>>,
-    /// Of aborted checkpoints and all before them, what was acknowledged is part of the next one.
+    /// The checkpoint that was completed last, or that the attempt was restored from.
     newest_complete: Option<CheckpointId>,
     commit: Commit,
     finishing: Option<CheckpointId>,
@@ -290,7 +290,7 @@ impl Driver {
                 let name = &self.setup.graph.vertices[*vertex].id;
                 Fault::new(
                     FaultKind::HostBug,
-                    format!("task {name}/{task} acknowledged checkpoint {id} and kept nothing"),
+                    format!("task {name}/{task} acknowledged checkpoint {id} and kept nothing; please report this"),
                 )
             })?;
             let KeptSnapshot { segments, operator_state, list_elements } = kept;

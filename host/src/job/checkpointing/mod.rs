@@ -198,7 +198,10 @@ impl Checkpointing {
             return Ok(beginning);
         }
         let list: String = misfits.iter().map(|misfit| format!("\n  - {misfit}")).collect();
-        Err(JobError::Refused(format!("the job can't go on from checkpoint {}:{list}", origin.manifest().id)))
+        Err(JobError::Refused(format!(
+            "the job can't go on from checkpoint {}:{list}\nset back what was changed, or begin at the beginning with --from none",
+            origin.manifest().id
+        )))
     }
 
     fn origin(&self, id: CheckpointId) -> Result<Origin, JobError> {
@@ -237,7 +240,9 @@ impl Checkpointing {
                 Err(error) => return Err(JobError::Storage(error)),
             }
         }
-        Err(JobError::Running(format!("{ATTEMPT_TRIES} other runs of this job began at the same time")))
+        Err(JobError::Running(format!(
+            "{ATTEMPT_TRIES} other runs of this job began at the same time; see that only one is started"
+        )))
     }
 
     /// Readies sources and sinks to go on where the attempt begins.
@@ -420,7 +425,7 @@ impl Attempt {
         task: u32,
     ) -> (Arc<dyn KeepSnapshots>, Arc<dyn Background>) {
         let first_run = self.chains.next_run((vertex, task));
-        let keeper = Arc::new(TaskKeeper::new(Arc::clone(&self.writing), operator, task, first_run));
+        let keeper = Arc::new(TaskKeeper::new(Arc::clone(&self.writing), operator, task, first_run, self.next));
         self.keepers.insert((vertex, task), Arc::clone(&keeper));
         (keeper, (self.setup.background)(format!("{operator}/{task} snapshots")))
     }
