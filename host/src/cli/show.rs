@@ -83,10 +83,10 @@ pub(super) fn number(value: u64) -> String {
     shown
 }
 
-/// A number that may be more than there is.
+/// A number; when it is not exact, there are at most so many.
 pub(super) fn count(value: u64, exact: bool) -> String {
     let number = number(value);
-    if exact { number } else { format!("about {number}") }
+    if exact { number } else { format!("up to {number}") }
 }
 
 /// A duration: 480 ms, 12.3 s.

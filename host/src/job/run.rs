@@ -185,10 +185,9 @@ impl PreparedJob {
             let from: Option<&Origin> = origin.as_ref().or(first.as_ref());
             let restored_from = from.map(|origin| origin.manifest().id);
             control.begin_attempt();
-            let tried = checkpointing.prepare_ends(from, discard.take()).and_then(|()| {
-                if let (Some(after), 0) = (start.discard_results_after, restarts) {
-                    checkpointing.discard_after(after)?;
-                }
+            let discarded = discard.map_or(Ok(()), |after| checkpointing.discard_after(after));
+            let readied = discarded.and_then(|()| checkpointing.prepare_ends(from, discard.take()));
+            let tried = readied.and_then(|()| {
                 self.attempt(&machine, &control, Some((&mut checkpointing, from, simulation.as_ref())), progress)
             });
             let tried = match tried {

@@ -105,7 +105,7 @@ pub(in crate::job) struct Driver {
     gathered: BTreeMap<CheckpointId, Gathered>,
     /// What sinks have set aside and not committed, by sink, with the checkpoint.
     uncommitted: BTreeMap<String, Vec<(CheckpointId, Transaction)>>,
-    /// Of aborted checkpoints and all before them, what was acknowledged is part of the next one.
+    /// The checkpoint that was completed last, or that the attempt was restored from.
     newest_complete: Option<CheckpointId>,
     commit: Commit,
     finishing: Option<CheckpointId>,
@@ -229,6 +229,7 @@ impl Driver {
             Outcome::Manifest(checkpoint, ManifestOutcome::Written) => self.handle(now, Event::Written { checkpoint }),
             Outcome::Manifest(checkpoint, ManifestOutcome::NotWritten(reason)) => {
                 if let Some(mut gathered) = self.gathered.remove(&checkpoint) {
+                    self.setup.writing.release(gathered.operator_state_names());
                     self.replaced.append(&mut gathered.replaced);
                 }
                 self.handle(now, Event::NotWritten { checkpoint, reason })
@@ -242,7 +243,10 @@ impl Driver {
                 match result {
                     Ok(()) => self.uncommitted.values_mut().for_each(|all| all.retain(|(id, _)| *id > checkpoint)),
                     Err(reason) => {
-                        tracing::warn!("results of checkpoint {checkpoint} can't be made visible yet: {reason}");
+                        tracing::warn!(
+                            "results of checkpoint {checkpoint} can't be made visible yet, which is tried again every {} s: {reason}",
+                            COMMIT_RETRY.as_secs()
+                        );
                         self.commit = Commit::Again(now + COMMIT_RETRY);
                     }
                 }
@@ -274,7 +278,7 @@ impl Driver {
             Action::WriteManifest(id) => self.write_manifest(now, id),
             Action::Complete(id) => self.complete(now, id),
             Action::Abort { checkpoint, reason } => {
-                tracing::warn!("checkpoint {checkpoint} failed: {reason}");
+                tracing::warn!("checkpoint {checkpoint} failed: {reason}; what it had is part of the next one");
                 self.counters(|counters| counters.failed += 1);
                 self.setup.control.give_up(checkpoint);
                 self.wake();
@@ -300,7 +304,7 @@ impl Driver {
                 let name = &self.setup.graph.vertices[*vertex].id;
                 Fault::new(
                     FaultKind::HostBug,
-                    format!("task {name}/{task} acknowledged checkpoint {id} and kept nothing"),
+                    format!("task {name}/{task} acknowledged checkpoint {id} and kept nothing; please report this"),
                 )
             })?;
             let KeptSnapshot { segments, operator_state, list_elements } = kept;

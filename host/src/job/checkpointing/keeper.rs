@@ -164,20 +164,20 @@ pub(super) struct TaskKeeper {
     task: u32,
     /// The number of the next segment, and with that of its run.
     next: AtomicU64,
-    /// The checkpoint that was completed last: in the names of segments.
-    last: AtomicU64,
+    /// The checkpoint that is expected to have what is written now: in the names of segments.
+    checkpoint: AtomicU64,
     written: Mutex<Written>,
 }
 
 impl TaskKeeper {
-    /// `first_run` is above the numbers of all runs that the task begins with.
-    pub(super) fn new(writing: Arc<Writing>, operator: &str, task: u32, first_run: u64) -> Self {
+    /// `first_run` is above the numbers of all runs that the task begins with; `first` is the attempt's first checkpoint.
+    pub(super) fn new(writing: Arc<Writing>, operator: &str, task: u32, first_run: u64, first: CheckpointId) -> Self {
         Self {
             writing,
             operator: operator.to_owned(),
             task,
             next: AtomicU64::new(first_run),
-            last: AtomicU64::new(0),
+            checkpoint: AtomicU64::new(first.0),
             written: Mutex::default(),
         }
     }
@@ -190,6 +190,8 @@ impl TaskKeeper {
         while let Some(first) = written.complete.first_entry().filter(|first| *first.key() <= checkpoint) {
             let mut kept = first.remove();
             taken.segments.append(&mut kept.segments);
+            // Written whole every time: of what came to nothing, nobody needs it.
+            self.writing.release(taken.operator_state.iter().map(|segment| &segment.name));
             taken = KeptSnapshot { segments: std::mem::take(&mut taken.segments), ..kept };
         }
         Some(taken)
@@ -209,7 +211,7 @@ impl TaskKeeper {
     /// The name of another segment of the task, which may not be deleted from now on.
     pub(super) fn name_segment(&self) -> String {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let id = CheckpointId(self.last.load(Ordering::Relaxed)).next();
+        let id = CheckpointId(self.checkpoint.load(Ordering::Relaxed));
         let number = u32::try_from(number).unwrap_or(u32::MAX);
         let name = Names::segment(&self.operator, self.writing.attempt, self.task, id, number);
         // First: whoever deletes what is not in use may list it before anyone refers to it.
@@ -302,7 +304,7 @@ impl KeepSnapshots for TaskKeeper {
         }
         let TakenSnapshot { checkpoint, list_elements, .. } = taken;
         written.complete.insert(checkpoint, KeptSnapshot { segments, operator_state, list_elements });
-        self.last.fetch_max(checkpoint.0, Ordering::Relaxed);
+        self.checkpoint.fetch_max(checkpoint.next().0, Ordering::Relaxed);
         true
     }
 }

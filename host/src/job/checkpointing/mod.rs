@@ -36,7 +36,7 @@ pub(super) use self::{driver::Driver, restore::Origin};
 use super::{
     PreparedJob, Start, StartFrom,
     plugins::JobError,
-    stored_state::{Checkpoints, JobLock, StatePlace, StoredStateError},
+    stored_state::{Checkpoints, DeletionError, JobLock, StatePlace, StoredStateError},
 };
 use crate::{
     background::Background,
@@ -111,7 +111,13 @@ impl Checkpointing {
         }
         let storage: Arc<dyn Storage> = Arc::new(Below::new(storage, &job.spec.name));
         let checkpoints = Checkpoints::new(storage, folder.map(Path::to_owned));
-        let lock = checkpoints.lock().map_err(|error| JobError::Running(error.to_string()))?;
+        let lock = checkpoints.lock().map_err(|error| match error {
+            DeletionError::Running(path) => JobError::Running(format!(
+                "job {name} runs already ({path} is locked); wait for its end or stop it, or give this one another name or another `checkpoint.storage`",
+                name = job.spec.name
+            )),
+            error => JobError::Running(error.to_string()),
+        })?;
         Ok(Self {
             graph: Graph::new(job, settings.mode),
             settings: settings.clone(),
@@ -194,7 +200,10 @@ impl Checkpointing {
             return Ok(beginning);
         }
         let list: String = misfits.iter().map(|misfit| format!("\n  - {misfit}")).collect();
-        Err(JobError::Refused(format!("the job can't go on from checkpoint {}:{list}", origin.manifest().id)))
+        Err(JobError::Refused(format!(
+            "the job can't go on from checkpoint {}:{list}\nset back what was changed, or begin at the beginning with --from none",
+            origin.manifest().id
+        )))
     }
 
     fn origin(&self, id: CheckpointId) -> Result<Origin, JobError> {
@@ -233,7 +242,9 @@ impl Checkpointing {
                 Err(error) => return Err(JobError::Storage(error)),
             }
         }
-        Err(JobError::Running(format!("{ATTEMPT_TRIES} other runs of this job began at the same time")))
+        Err(JobError::Running(format!(
+            "{ATTEMPT_TRIES} other runs of this job began at the same time; see that only one is started"
+        )))
     }
 
     /// Readies sources and sinks to go on where the attempt begins.
@@ -266,7 +277,8 @@ impl Checkpointing {
         Ok(())
     }
 
-    /// Removes checkpoints after one whose results were removed: nothing can go on from them.
+    /// Removes checkpoints after one whose later results are about to be removed: nothing could go on from them. First the checkpoints: whatever comes between, the next run finds results
+    /// that it refuses, and never a checkpoint that lacks them.
     ///
     /// # Errors
     /// When the storage does not remove them.
@@ -286,8 +298,8 @@ impl Checkpointing {
         let number = self.begin_attempt()?;
         let contents = self.checkpoints.contents().map_err(JobError::State)?;
         let last = contents.checkpoints.iter().map(|checkpoint| checkpoint.id).max();
-        // No number is given twice, whatever became of the checkpoint that had it.
         let restored_from = origin.filter(|origin| origin.is_own).map(|origin| origin.manifest().id);
+        // Above all that are complete; the number of one that never was may be given again, to an attempt whose segments and hidden results have other names.
         let next = last.max(origin.map(|origin| origin.manifest().id)).map_or(CheckpointId::FIRST, CheckpointId::next);
         let (send, events) = unbounded();
         let mut chains = Chains::default();
@@ -417,7 +429,7 @@ impl Attempt {
         task: u32,
     ) -> (Arc<dyn KeepSnapshots>, Arc<dyn Background>) {
         let first_run = self.chains.next_run((vertex, task));
-        let keeper = Arc::new(TaskKeeper::new(Arc::clone(&self.writing), operator, task, first_run));
+        let keeper = Arc::new(TaskKeeper::new(Arc::clone(&self.writing), operator, task, first_run, self.next));
         self.keepers.insert((vertex, task), Arc::clone(&keeper));
         (keeper, (self.setup.background)(format!("{operator}/{task} snapshots")))
     }
