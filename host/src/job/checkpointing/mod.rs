@@ -293,7 +293,7 @@ impl Checkpointing {
             for (number, vertex, _) in self.graph.operators() {
                 for task in 0..vertex.parallelism {
                     let key_groups = key_groups_of_task(task, vertex.parallelism, self.graph.max_parallelism);
-                    chains.append((number, task), origin.chain(&vertex.id, &key_groups));
+                    chains.append((number, task), origin.chain(&vertex.id, &key_groups).unwrap_or_default());
                 }
             }
         }

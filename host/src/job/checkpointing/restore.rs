@@ -60,13 +60,22 @@ impl Origin {
         tasks.iter().map(|task| task.watermark).min().flatten().map(EventTime)
     }
 
-    /// The segments from which a task of `key_groups` is restored, oldest first.
-    pub(super) fn chain(&self, operator: &str, key_groups: &Range<u32>) -> Vec<SegmentOfTask> {
+    /// What a task of `key_groups` takes over of the keyed state of former tasks; each part's key groups are above those of the one before.
+    fn parts(&self, operator: &str, key_groups: &Range<u32>) -> Vec<Part> {
         let tasks = self.operator(operator).map_or(&[][..], |operator| &operator.tasks);
         let of_task = tasks.iter().filter(|task| overlap(&task.key_groups, key_groups));
-        // Of different tasks they have nothing in common, so their order among each other means nothing.
-        let segments = of_task.flat_map(|task| &task.segments);
-        segments.filter(|segment| overlap(&segment.facts.key_groups, key_groups)).cloned().collect()
+        let part = |task: &CheckpointedTask| {
+            let own = task.key_groups.start.max(key_groups.start)..task.key_groups.end.min(key_groups.end);
+            let segments = task.segments.iter().filter(|segment| overlap(&segment.facts.key_groups, &own));
+            Part { chain: segments.cloned().collect(), key_groups: own }
+        };
+        of_task.map(part).filter(|part| !part.chain.is_empty()).collect()
+    }
+
+    /// The segments with which the chain of a task of `key_groups` begins, oldest first. None: no chain can begin with them, since a segment that came to several tasks has keys in the part
+    /// of one that are void there and count in that of another.
+    pub(super) fn chain(&self, operator: &str, key_groups: &Range<u32>) -> Option<Vec<SegmentOfTask>> {
+        chain_of(self.parts(operator, key_groups), key_groups)
     }
 
     /// What a task of an operator begins with.
@@ -84,18 +93,19 @@ impl Origin {
         let key_groups = key_groups_of_task(task, vertex.parallelism, max_parallelism);
         let former: Vec<&CheckpointedTask> =
             operator.tasks.iter().filter(|former| overlap(&former.key_groups, &key_groups)).collect();
-        let chain = self.chain(&vertex.id, &key_groups);
+        let parts = self.parts(&vertex.id, &key_groups);
+        let is_known = self.is_own && self.chain(&vertex.id, &key_groups).is_some();
         let storage = self.checkpoint.storage();
-        let keyed: Option<Box<dyn RestoreKeyed>> = match chain.is_empty() {
+        let keyed: Option<Box<dyn RestoreKeyed>> = match parts.is_empty() {
             true => None,
-            false => Some(Box::new(MergedState { storage: Arc::clone(storage), chain, key_groups })),
+            false => Some(Box::new(MergedState { storage: Arc::clone(storage), parts })),
         };
         Ok(Restored {
             operator_state: operator_state::restored(storage, operator, &facts.descriptor, task, vertex.parallelism)?,
             list_elements: former.iter().map(|former| former.list_elements).max().unwrap_or(0),
             visited: former.iter().filter(|former| former.ended).map(|former| former.key_groups.clone()).collect(),
             keyed,
-            is_known: self.is_own,
+            is_known,
         })
     }
 
@@ -184,11 +194,35 @@ fn overlap(one: &Range<u32>, other: &Range<u32>) -> bool {
     one.start < other.end && other.start < one.end
 }
 
+/// The keyed state of a former task, as far as another one takes it over.
+struct Part {
+    /// Its segments, oldest first. They may have keys of other key groups.
+    chain: Vec<SegmentOfTask>,
+    key_groups: Range<u32>,
+}
+
+/// The parts of a task of `key_groups` as one chain, if that says the same. Runs are numbered anew: former tasks have given the same numbers.
+fn chain_of(parts: Vec<Part>, key_groups: &Range<u32>) -> Option<Vec<SegmentOfTask>> {
+    let (mut joined, mut next) = (Vec::new(), 0);
+    for Part { chain, key_groups: own } in parts {
+        for run in chain.chunk_by(|one, other| one.run == other.run) {
+            for segment in run {
+                let Range { start, end } = segment.facts.key_groups;
+                if start.max(key_groups.start) < own.start || end.min(key_groups.end) > own.end {
+                    return None;
+                }
+                joined.push(SegmentOfTask { run: next, ..segment.clone() });
+            }
+            next += 1;
+        }
+    }
+    Some(joined)
+}
+
 /// The keyed state of a task in the segments of a checkpoint.
 struct MergedState {
     storage: Arc<dyn Storage>,
-    chain: Vec<SegmentOfTask>,
-    key_groups: Range<u32>,
+    parts: Vec<Part>,
 }
 
 /// Segments by their runs, oldest first, as those who merge want them.
@@ -203,11 +237,12 @@ pub(super) fn runs_of(
 
 impl RestoreKeyed for MergedState {
     fn restore(self: Box<Self>, put: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), Fault>) -> Result<(), Fault> {
-        let mut merge = Merge::open(runs_of(&self.storage, &self.chain), self.key_groups.clone(), Marks::Drop)
-            .map_err(unreadable)?;
-        while merge.advance().map_err(unreadable)? {
-            if let Entry::Value(value) = merge.entry() {
-                put(merge.key(), value)?;
+        for Part { chain, key_groups } in self.parts {
+            let mut merge = Merge::open(runs_of(&self.storage, &chain), key_groups, Marks::Drop).map_err(unreadable)?;
+            while merge.advance().map_err(unreadable)? {
+                if let Entry::Value(value) = merge.entry() {
+                    put(merge.key(), value)?;
+                }
             }
         }
         Ok(())
@@ -222,3 +257,6 @@ fn unreadable(error: SegmentError) -> Fault {
     };
     Fault::new(kind, error.to_string())
 }
+
+#[cfg(test)]
+mod tests;
