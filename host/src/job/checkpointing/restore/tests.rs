@@ -1,3 +1,5 @@
+//! Chains of tasks that were divided anew.
+
 use super::*;
 
 fn segment(name: &str, run: u64, key_groups: Range<u32>) -> SegmentOfTask {
