@@ -43,6 +43,8 @@ pub struct Control {
     pub closed: AtomicBool,
     /// When the first record reached a sink.
     pub first_result: OnceLock<Instant>,
+    /// When an operator had processed the first batch.
+    pub first_processed: OnceLock<Instant>,
     /// The checkpoint that was triggered last; 0: none yet.
     asked_for: AtomicU64,
     /// The checkpoint that was aborted last; 0: none yet.
@@ -419,6 +421,10 @@ impl Task {
                 let mut dead = Batch::new(false);
                 execution.process(input, &batch, time, &mut out, &mut dead)?;
                 node.counters.busy_ns.add_time(began.elapsed());
+                if self.control.first_processed.get().is_none() {
+                    // As for the first result.
+                    let _ = self.control.first_processed.set(Instant::now());
+                }
                 drop(batch);
                 self.give_results(index, &mut out, dead)?;
                 self.scratch.push(out);

@@ -5,6 +5,7 @@ mod going_back;
 mod inspect;
 mod new;
 mod refusals;
+mod rescaling;
 mod run;
 mod signals;
 mod state;

@@ -19,6 +19,7 @@ use super::{
     graph::Graph,
     keeper::{KeptSnapshot, TaskKeeper, Writing},
     manifest::{Gathered, GatheredTask},
+    merging::Merging,
     storing::{self, ManifestOutcome},
 };
 use crate::{
@@ -84,6 +85,7 @@ pub(super) struct DriverSetup {
     pub(super) background: Arc<dyn Background>,
     pub(super) keepers: BTreeMap<(usize, u32), Arc<TaskKeeper>>,
     pub(super) chains: Chains,
+    pub(super) merging: Merging,
     pub(super) retain: usize,
     /// The checkpoint that the attempt was restored from.
     pub(super) restored_from: Option<CheckpointId>,
@@ -109,6 +111,8 @@ pub(in crate::job) struct Driver {
     finishing: Option<CheckpointId>,
     /// A newer attempt has taken over.
     fenced: bool,
+    /// Segments that were merged with others, until a manifest is complete that does not refer to them.
+    replaced: Vec<String>,
 }
 
 /// Where the commit of sinks stands.
@@ -134,6 +138,7 @@ impl Driver {
             commit: Commit::Idle,
             finishing: None,
             fenced: false,
+            replaced: Vec::new(),
         }
     }
 
@@ -167,6 +172,14 @@ impl Driver {
             self.finishing = None;
             self.setup.control.let_end();
             self.wake();
+            did = true;
+        }
+        if let Some(mut former) = self.setup.merging.poll(&mut self.setup.chains) {
+            // After a merge that failed, the next checkpoint asks for another.
+            if !former.is_empty() {
+                self.consider_merging();
+            }
+            self.replaced.append(&mut former);
             did = true;
         }
         Ok(did)
@@ -215,8 +228,9 @@ impl Driver {
         match outcome {
             Outcome::Manifest(checkpoint, ManifestOutcome::Written) => self.handle(now, Event::Written { checkpoint }),
             Outcome::Manifest(checkpoint, ManifestOutcome::NotWritten(reason)) => {
-                if let Some(gathered) = self.gathered.remove(&checkpoint) {
+                if let Some(mut gathered) = self.gathered.remove(&checkpoint) {
                     self.setup.writing.release(gathered.operator_state_names());
+                    self.replaced.append(&mut gathered.replaced);
                 }
                 self.handle(now, Event::NotWritten { checkpoint, reason })
             }
@@ -321,6 +335,7 @@ impl Driver {
             snapshots,
             tasks,
             transactions,
+            replaced: std::mem::take(&mut self.replaced),
         };
         let manifest = self.setup.graph.manifest(&gathered);
         self.gathered.insert(id, gathered);
@@ -340,7 +355,7 @@ impl Driver {
         self.newest_complete = Some(id);
         if let Some(gathered) = self.gathered.remove(&id) {
             // The manifest keeps them now, and the next checkpoint has others.
-            self.setup.writing.release(gathered.operator_state_names());
+            self.setup.writing.release(gathered.operator_state_names().chain(&gathered.replaced));
             let bytes = gathered.bytes();
             self.counters(|counters| {
                 counters.completed += 1;
@@ -351,7 +366,14 @@ impl Driver {
         }
         self.commit_sinks()?;
         self.delete_what_is_old()?;
+        self.consider_merging();
         Ok(())
+    }
+
+    fn consider_merging(&mut self) {
+        if self.finishing.is_none() {
+            self.setup.merging.consider(&self.setup.chains, &self.setup.graph, &self.setup.keepers);
+        }
     }
 
     fn is_committed(&self) -> bool {

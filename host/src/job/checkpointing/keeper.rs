@@ -76,6 +76,16 @@ impl Writing {
         self.in_use.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The attempt's state may consist of this from now on.
+    fn use_name(&self, name: &str) {
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+    }
+
+    /// Says when nobody wants what is still to be written.
+    pub(super) fn cancelled(&self) -> &AtomicBool {
+        &self.cancelled
+    }
+
     /// The attempt's state consists of these no more.
     pub(super) fn release<'a>(&self, names: impl Iterator<Item = &'a String>) {
         let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
@@ -102,8 +112,6 @@ impl Writing {
     pub(super) fn put(&self, name: &str, bytes: &bytes::Bytes) -> bool {
         let mut tries = 0;
         let mut delay = RETRY_DELAY;
-        // First: whoever deletes what is not in use may have listed it already.
-        self.in_use.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
         while !self.is_cancelled() {
             let error = match put_same(&*self.storage, name, bytes.clone()) {
                 Ok(()) => return true,
@@ -195,12 +203,20 @@ impl TaskKeeper {
 
     /// Puts a segment. None: nobody wants it any more.
     fn put(&self, run: u64, writer: SegmentWriter) -> Option<SegmentOfTask> {
+        let name = self.name_segment();
+        let (bytes, facts) = writer.finish();
+        self.writing.put(&name, &bytes.into()).then_some(SegmentOfTask { name, run, facts })
+    }
+
+    /// The name of another segment of the task, which may not be deleted from now on.
+    pub(super) fn name_segment(&self) -> String {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let id = CheckpointId(self.checkpoint.load(Ordering::Relaxed));
         let number = u32::try_from(number).unwrap_or(u32::MAX);
         let name = Names::segment(&self.operator, self.writing.attempt, self.task, id, number);
-        let (bytes, facts) = writer.finish();
-        self.writing.put(&name, &bytes.into()).then_some(SegmentOfTask { name, run, facts })
+        // First: whoever deletes what is not in use may list it before anyone refers to it.
+        self.writing.use_name(&name);
+        name
     }
 
     fn refused(&self, error: &RefusedEntry) {

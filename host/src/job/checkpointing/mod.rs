@@ -8,6 +8,7 @@ mod driver;
 mod graph;
 mod keeper;
 mod manifest;
+mod merging;
 mod operator_state;
 mod restore;
 mod storing;
@@ -29,6 +30,7 @@ use self::{
     driver::DriverSetup,
     graph::{Graph, GraphTask},
     keeper::{Patience, TaskKeeper, Writing},
+    merging::Merging,
 };
 pub(super) use self::{driver::Driver, restore::Origin};
 use super::{
@@ -301,8 +303,11 @@ impl Checkpointing {
         let next = last.max(origin.map(|origin| origin.manifest().id)).map_or(CheckpointId::FIRST, CheckpointId::next);
         let (send, events) = unbounded();
         let mut chains = Chains::default();
-        if let Some(origin) = origin.filter(|origin| origin.is_own) {
-            for (number, vertex, _) in self.graph.operators() {
+        if let Some(origin) = origin {
+            let operators = self.graph.operators();
+            for (number, vertex, _) in
+                operators.filter(|(_, vertex, _)| origin.is_built_on(&vertex.id, vertex.parallelism))
+            {
                 for task in 0..vertex.parallelism {
                     let key_groups = key_groups_of_task(task, vertex.parallelism, self.graph.max_parallelism);
                     chains.append((number, task), origin.chain(&vertex.id, &key_groups));
@@ -345,6 +350,7 @@ impl Checkpointing {
             tolerable_failures: self.settings.tolerable_failures,
         };
         let mut graph = Graph::new(job, self.settings.mode);
+        let merging = Merging::new((setup.background)("merging".into()), Arc::clone(&writing));
         let count = tasks.len();
         graph.tasks = tasks;
         Driver::new(DriverSetup {
@@ -358,6 +364,7 @@ impl Checkpointing {
             background: (setup.background)("checkpoints".into()),
             keepers,
             chains,
+            merging,
             retain: self.settings.retain as usize,
             restored_from,
             counters: Arc::clone(&self.counters),

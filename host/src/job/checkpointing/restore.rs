@@ -60,6 +60,12 @@ impl Origin {
         tasks.iter().map(|task| task.watermark).min().flatten().map(EventTime)
     }
 
+    /// Whether later checkpoints may refer to the segments of an operator's tasks. Not after its parallelism has changed: a segment would have key groups of several tasks, each of which adds to it, merges
+    /// and removes what it has of it, and whoever takes over two of them could not tell any more which of it counts. So the next snapshot is whole.
+    pub(super) fn is_built_on(&self, operator: &str, parallelism: u32) -> bool {
+        self.is_own && self.operator(operator).is_some_and(|former| former.parallelism == parallelism)
+    }
+
     /// The segments from which a task of `key_groups` is restored, oldest first.
     pub(super) fn chain(&self, operator: &str, key_groups: &Range<u32>) -> Vec<SegmentOfTask> {
         let tasks = self.operator(operator).map_or(&[][..], |operator| &operator.tasks);
@@ -95,7 +101,7 @@ impl Origin {
             list_elements: former.iter().map(|former| former.list_elements).max().unwrap_or(0),
             visited: former.iter().filter(|former| former.ended).map(|former| former.key_groups.clone()).collect(),
             keyed,
-            is_known: self.is_own,
+            is_known: self.is_built_on(&vertex.id, vertex.parallelism),
         })
     }
 
