@@ -210,6 +210,9 @@ impl Task {
         };
         let aligner = checkpoints.as_ref().filter(|_| !is_source && inputs > 0);
         let aligner = aligner.map(|checkpoints| Aligner::new(inputs, checkpoints.mode));
+        let restores = nodes
+            .iter()
+            .any(|node| matches!(&node.kind, NodeKind::Operator(execution) if execution.has_state_to_restore()));
         let watermark = checkpoints.as_ref().and_then(|checkpoints| checkpoints.watermark);
         Self {
             name,
@@ -219,7 +222,7 @@ impl Task {
             control,
             limits,
             timeout,
-            phase: Phase::Restoring(0),
+            phase: if restores { Phase::Restoring(0) } else { Phase::Running },
             watermark: WatermarkTracker::restored(inputs, watermark),
             turn: 0,
             gathered: Batch::new(source_keyed),

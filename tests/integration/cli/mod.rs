@@ -5,7 +5,6 @@ mod going_back;
 mod inspect;
 mod new;
 mod refusals;
-mod rescaling;
 mod run;
 mod signals;
 mod state;

@@ -303,11 +303,8 @@ impl Checkpointing {
         let next = last.max(origin.map(|origin| origin.manifest().id)).map_or(CheckpointId::FIRST, CheckpointId::next);
         let (send, events) = unbounded();
         let mut chains = Chains::default();
-        if let Some(origin) = origin {
-            let operators = self.graph.operators();
-            for (number, vertex, _) in
-                operators.filter(|(_, vertex, _)| origin.is_built_on(&vertex.id, vertex.parallelism))
-            {
+        if let Some(origin) = origin.filter(|origin| origin.is_own) {
+            for (number, vertex, _) in self.graph.operators() {
                 for task in 0..vertex.parallelism {
                     let key_groups = key_groups_of_task(task, vertex.parallelism, self.graph.max_parallelism);
                     chains.append((number, task), origin.chain(&vertex.id, &key_groups));

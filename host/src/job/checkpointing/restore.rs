@@ -60,19 +60,20 @@ impl Origin {
         tasks.iter().map(|task| task.watermark).min().flatten().map(EventTime)
     }
 
-    /// Whether later checkpoints may refer to the segments of an operator's tasks. Not after its parallelism has changed: a segment would have key groups of several tasks, each of which adds to it, merges
-    /// and removes what it has of it, and whoever takes over two of them could not tell any more which of it counts. So the next snapshot is whole.
-    pub(super) fn is_built_on(&self, operator: &str, parallelism: u32) -> bool {
-        self.is_own && self.operator(operator).is_some_and(|former| former.parallelism == parallelism)
+    /// What former tasks had of `key_groups`, in their order: each one's segments, oldest first, and the key groups for which they count.
+    fn shares(&self, operator: &str, key_groups: &Range<u32>) -> Vec<Share> {
+        let tasks = self.operator(operator).map_or(&[][..], |operator| &operator.tasks);
+        let shares = tasks.iter().map(|task| {
+            let own = task.key_groups.start.max(key_groups.start)..task.key_groups.end.min(key_groups.end);
+            let segments = task.segments.iter().filter(|segment| overlap(&segment.facts.key_groups, &own));
+            Share { segments: segments.cloned().collect(), key_groups: own }
+        });
+        shares.filter(|share| !share.segments.is_empty()).collect()
     }
 
-    /// The segments from which a task of `key_groups` is restored, oldest first.
+    /// The chain that a task of `key_groups` can go on building, oldest first. Empty: there is none, and it has to write all that it has anew.
     pub(super) fn chain(&self, operator: &str, key_groups: &Range<u32>) -> Vec<SegmentOfTask> {
-        let tasks = self.operator(operator).map_or(&[][..], |operator| &operator.tasks);
-        let of_task = tasks.iter().filter(|task| overlap(&task.key_groups, key_groups));
-        // Of different tasks they have nothing in common, so their order among each other means nothing.
-        let segments = of_task.flat_map(|task| &task.segments);
-        segments.filter(|segment| overlap(&segment.facts.key_groups, key_groups)).cloned().collect()
+        chain_of(self.shares(operator, key_groups), key_groups)
     }
 
     /// What a task of an operator begins with.
@@ -90,18 +91,19 @@ impl Origin {
         let key_groups = key_groups_of_task(task, vertex.parallelism, max_parallelism);
         let former: Vec<&CheckpointedTask> =
             operator.tasks.iter().filter(|former| overlap(&former.key_groups, &key_groups)).collect();
-        let chain = self.chain(&vertex.id, &key_groups);
+        let shares = self.shares(&vertex.id, &key_groups);
+        let has_chain = shares.is_empty() || !chain_of(shares.clone(), &key_groups).is_empty();
         let storage = self.checkpoint.storage();
-        let keyed: Option<Box<dyn RestoreKeyed>> = match chain.is_empty() {
+        let keyed: Option<Box<dyn RestoreKeyed>> = match shares.is_empty() {
             true => None,
-            false => Some(Box::new(MergedState { storage: Arc::clone(storage), chain, key_groups })),
+            false => Some(Box::new(MergedState { storage: Arc::clone(storage), shares })),
         };
         Ok(Restored {
             operator_state: operator_state::restored(storage, operator, &facts.descriptor, task, vertex.parallelism)?,
             list_elements: former.iter().map(|former| former.list_elements).max().unwrap_or(0),
             visited: former.iter().filter(|former| former.ended).map(|former| former.key_groups.clone()).collect(),
             keyed,
-            is_known: self.is_built_on(&vertex.id, vertex.parallelism),
+            is_known: self.is_own && has_chain,
         })
     }
 
@@ -190,11 +192,43 @@ fn overlap(one: &Range<u32>, other: &Range<u32>) -> bool {
     one.start < other.end && other.start < one.end
 }
 
+/// What a former task had of the key groups that another one takes over.
+#[derive(Clone, Debug)]
+struct Share {
+    /// Oldest first.
+    segments: Vec<SegmentOfTask>,
+    /// Those for which the segments count. They may have others too, from before the job was rescaled; what they say of those is out of date.
+    key_groups: Range<u32>,
+}
+
+/// One chain of what former tasks had: their first runs become one, then their second ones. Empty where a segment of one says something of what belongs to another, because nothing in a
+/// chain tells that it does not count.
+fn chain_of(shares: Vec<Share>, key_groups: &Range<u32>) -> Vec<SegmentOfTask> {
+    let reaches_beyond = |share: &Share| {
+        let own = &share.key_groups;
+        let within = |groups: &Range<u32>| groups.start.max(key_groups.start)..groups.end.min(key_groups.end);
+        let mut parts = share.segments.iter().map(|segment| within(&segment.facts.key_groups));
+        parts.any(|part| part.start < own.start || own.end < part.end)
+    };
+    if shares.iter().any(reaches_beyond) {
+        return Vec::new();
+    }
+    let mut runs: Vec<Vec<SegmentOfTask>> = Vec::new();
+    for share in shares {
+        for (number, run) in share.segments.chunk_by(|one, next| one.run == next.run).enumerate() {
+            if number == runs.len() {
+                runs.push(Vec::new());
+            }
+            runs[number].extend(run.iter().map(|segment| SegmentOfTask { run: number as u64, ..segment.clone() }));
+        }
+    }
+    runs.concat()
+}
+
 /// The keyed state of a task in the segments of a checkpoint.
 struct MergedState {
     storage: Arc<dyn Storage>,
-    chain: Vec<SegmentOfTask>,
-    key_groups: Range<u32>,
+    shares: Vec<Share>,
 }
 
 /// Segments by their runs, oldest first, as those who merge want them.
@@ -209,11 +243,14 @@ pub(super) fn runs_of(
 
 impl RestoreKeyed for MergedState {
     fn restore(self: Box<Self>, put: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), Fault>) -> Result<(), Fault> {
-        let mut merge = Merge::open(runs_of(&self.storage, &self.chain), self.key_groups.clone(), Marks::Drop)
-            .map_err(unreadable)?;
-        while merge.advance().map_err(unreadable)? {
-            if let Entry::Value(value) = merge.entry() {
-                put(merge.key(), value)?;
+        // They are in the order of their key groups, so stored keys ascend.
+        for Share { segments, key_groups } in self.shares {
+            let mut merge =
+                Merge::open(runs_of(&self.storage, &segments), key_groups, Marks::Drop).map_err(unreadable)?;
+            while merge.advance().map_err(unreadable)? {
+                if let Entry::Value(value) = merge.entry() {
+                    put(merge.key(), value)?;
+                }
             }
         }
         Ok(())
@@ -228,3 +265,6 @@ fn unreadable(error: SegmentError) -> Fault {
     };
     Fault::new(kind, error.to_string())
 }
+
+#[cfg(test)]
+mod tests;
