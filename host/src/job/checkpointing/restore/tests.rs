@@ -1,4 +1,4 @@
-//! Chains of tasks that were divided anew.
+//! How the chains of former tasks become one, and which of them can not.
 
 use super::*;
 
