@@ -5,6 +5,7 @@
 
 mod chains;
 mod driver;
+mod failures;
 mod graph;
 mod keeper;
 mod manifest;
@@ -34,13 +35,13 @@ pub(super) use self::{driver::Driver, restore::Origin};
 use super::{
     PreparedJob, Start, StartFrom,
     plugins::JobError,
-    stored_state::{Checkpoints, JobLock, StatePlace, StoredStateError},
+    stored_state::{Checkpoints, DeletionError, JobLock, StatePlace, StoredStateError, verify},
 };
 use crate::{
     background::Background,
     checkpoint::{
-        Below, Coordinator, CoordinatorSettings, Mode, Names, ObjectStorage, Resolution, Storage, StorageErrorKind,
-        StorageLocation, Wanted, resolve,
+        Below, Condition, Coordinator, CoordinatorSettings, Mode, Names, ObjectStorage, Resolution, Storage,
+        StorageErrorKind, StorageLocation, Wanted, resolve,
     },
     connector::Commits,
     operator::{KeepSnapshots, Restored},
@@ -109,7 +110,15 @@ impl Checkpointing {
         }
         let storage: Arc<dyn Storage> = Arc::new(Below::new(storage, &job.spec.name));
         let checkpoints = Checkpoints::new(storage, folder.map(Path::to_owned));
-        let lock = checkpoints.lock().map_err(|error| JobError::Running(error.to_string()))?;
+        let lock = checkpoints.lock().map_err(|error| {
+            JobError::Running(match error {
+                DeletionError::Running(lock) => format!(
+                    "job {} runs already, with its checkpoints in the same place ({lock} is locked): wait for its end, stop it, or name another storage or job",
+                    job.spec.name
+                ),
+                error => error.to_string(),
+            })
+        })?;
         Ok(Self {
             graph: Graph::new(job, settings.mode),
             settings: settings.clone(),
@@ -212,6 +221,33 @@ impl Checkpointing {
             Resolution::Fresh => Ok(None),
             Resolution::Restore(id) | Resolution::AlreadyEnded(id) => self.origin(id).map(Some),
             Resolution::Refused { reason, .. } => Err(JobError::Refused(reason)),
+        }
+    }
+
+    /// What is wrong with the files of a checkpoint that could not be restored, and what to do. None: nothing is, or it can't be found out.
+    pub(super) fn damage(&self, origin: &Origin) -> Option<String> {
+        let (_, damaged) = verify(std::slice::from_ref(&origin.checkpoint), &mut |_| {}).ok()?;
+        let what = damaged.first()?.error.to_string();
+        if !origin.is_own {
+            return Some(what);
+        }
+        let contents = self.checkpoints.contents().ok()?;
+        let mut folders = contents.folders();
+        for (folder, found) in folders.iter_mut().zip(&contents.checkpoints) {
+            // Others may refer to the same file.
+            let is_damaged =
+                |name: &str| damaged.iter().any(|file| file.error.path == Path::new(&self.storage().location(name)));
+            let manifest = found.manifest.as_ref();
+            if manifest.is_some_and(|manifest| manifest.segments().any(|segment| is_damaged(&segment.name))) {
+                folder.condition = Condition::Damaged { what: what.clone() };
+            }
+        }
+        match resolve(Wanted::Checkpoint(origin.manifest().id), &folders) {
+            Resolution::Refused { reason, next_older_restorable } => {
+                let older = next_older_restorable.map(|id| self.storage().location(&Names::manifest(id)));
+                Some(refusal(&reason, older.as_deref()))
+            }
+            Resolution::Fresh | Resolution::Restore(_) | Resolution::AlreadyEnded(_) => Some(what),
         }
     }
 
