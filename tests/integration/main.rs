@@ -13,6 +13,7 @@ mod harness;
 mod misbehaving;
 mod properties;
 mod reference;
+mod restores;
 mod sources;
 mod stop;
 mod two_inputs;

@@ -104,6 +104,7 @@ impl PreparedJob {
             }
         };
         let Ran { counters, timeline, elapsed, fault, outcome, restarts, checkpoints } = ran;
+        let since_start = |at: &Instant| at.duration_since(process_start).as_secs_f64() * 1e3;
         let mut report = Report {
             job: self.spec.name.clone(),
             outcome,
@@ -111,10 +112,8 @@ impl PreparedJob {
             seconds: elapsed.as_secs_f64(),
             cpu_seconds: cpu_seconds(),
             peak_memory_bytes: peak_memory_bytes(),
-            start_to_first_result_ms: control
-                .first_result
-                .get()
-                .map(|first| first.duration_since(process_start).as_secs_f64() * 1e3),
+            start_to_first_processed_ms: control.first_processed.get().map(since_start),
+            start_to_first_result_ms: control.first_result.get().map(since_start),
             steady_records_per_second: None,
             restarts,
             checkpoints: checkpoints.map(|(restored_from, counters)| CheckpointReport::new(restored_from, &counters)),
@@ -186,10 +185,9 @@ impl PreparedJob {
             let from: Option<&Origin> = origin.as_ref().or(first.as_ref());
             let restored_from = from.map(|origin| origin.manifest().id);
             control.begin_attempt();
-            let tried = checkpointing.prepare_ends(from, discard.take()).and_then(|()| {
-                if let (Some(after), 0) = (start.discard_results_after, restarts) {
-                    checkpointing.discard_after(after)?;
-                }
+            let discarded = discard.map_or(Ok(()), |after| checkpointing.discard_after(after));
+            let readied = discarded.and_then(|()| checkpointing.prepare_ends(from, discard.take()));
+            let tried = readied.and_then(|()| {
                 self.attempt(&machine, &control, Some((&mut checkpointing, from, simulation.as_ref())), progress)
             });
             let tried = match tried {

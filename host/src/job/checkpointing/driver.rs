@@ -20,6 +20,7 @@ use super::{
     graph::Graph,
     keeper::{KeptSnapshot, TaskKeeper, Writing},
     manifest::{Gathered, GatheredTask},
+    merging::Merging,
     storing::{self, ManifestOutcome},
 };
 use crate::{
@@ -85,6 +86,7 @@ pub(super) struct DriverSetup {
     pub(super) background: Arc<dyn Background>,
     pub(super) keepers: BTreeMap<(usize, u32), Arc<TaskKeeper>>,
     pub(super) chains: Chains,
+    pub(super) merging: Merging,
     pub(super) retain: usize,
     /// The checkpoint that the attempt was restored from.
     pub(super) restored_from: Option<CheckpointId>,
@@ -104,7 +106,7 @@ pub(in crate::job) struct Driver {
     gathered: BTreeMap<CheckpointId, Gathered>,
     /// What sinks have set aside and not committed, by sink, with the checkpoint.
     uncommitted: BTreeMap<String, Vec<(CheckpointId, Transaction)>>,
-    /// Of aborted checkpoints and all before them, what was acknowledged is part of the next one.
+    /// The checkpoint that was completed last, or that the attempt was restored from.
     newest_complete: Option<CheckpointId>,
     commit: Commit,
     finishing: Option<CheckpointId>,
@@ -112,6 +114,8 @@ pub(in crate::job) struct Driver {
     fenced: bool,
     failed_checkpoints: Failures,
     failed_commits: Failures,
+    /// Segments that were merged with others, until a manifest is complete that does not refer to them.
+    replaced: Vec<String>,
 }
 
 /// Where the commit of sinks stands.
@@ -139,6 +143,7 @@ impl Driver {
             fenced: false,
             failed_checkpoints: Failures::default(),
             failed_commits: Failures::default(),
+            replaced: Vec::new(),
         }
     }
 
@@ -172,6 +177,14 @@ impl Driver {
             self.finishing = None;
             self.setup.control.let_end();
             self.wake();
+            did = true;
+        }
+        if let Some(mut former) = self.setup.merging.poll(&mut self.setup.chains) {
+            // After a merge that failed, the next checkpoint asks for another.
+            if !former.is_empty() {
+                self.consider_merging();
+            }
+            self.replaced.append(&mut former);
             did = true;
         }
         Ok(did)
@@ -220,7 +233,10 @@ impl Driver {
         match outcome {
             Outcome::Manifest(checkpoint, ManifestOutcome::Written) => self.handle(now, Event::Written { checkpoint }),
             Outcome::Manifest(checkpoint, ManifestOutcome::NotWritten(reason)) => {
-                self.gathered.remove(&checkpoint);
+                if let Some(mut gathered) = self.gathered.remove(&checkpoint) {
+                    self.setup.writing.release(gathered.operator_state_names());
+                    self.replaced.append(&mut gathered.replaced);
+                }
                 self.handle(now, Event::NotWritten { checkpoint, reason })
             }
             Outcome::Manifest(_, ManifestOutcome::Fenced(reason)) => {
@@ -238,7 +254,10 @@ impl Driver {
                     }
                     Err(reason) => {
                         if self.failed_commits.one_more() {
-                            tracing::warn!("results of checkpoint {checkpoint} can't be made visible yet: {reason}");
+                            tracing::warn!(
+                                "results of checkpoint {checkpoint} can't be made visible yet, which is tried again every {} s: {reason}",
+                                COMMIT_RETRY.as_secs()
+                            );
                         }
                         self.commit = Commit::Again(now + COMMIT_RETRY);
                     }
@@ -273,7 +292,9 @@ impl Driver {
             Action::Abort { checkpoint, reason } => {
                 if self.failed_checkpoints.one_more() {
                     let count = self.failed_checkpoints.in_a_row();
-                    tracing::warn!("checkpoint {checkpoint} failed ({count} in a row), and the job goes on: {reason}");
+                    tracing::warn!(
+                        "checkpoint {checkpoint} failed ({count} in a row): {reason}; the job goes on, and what it had is part of the next one"
+                    );
                 }
                 self.counters(|counters| counters.failed += 1);
                 self.setup.control.give_up(checkpoint);
@@ -300,7 +321,7 @@ impl Driver {
                 let name = &self.setup.graph.vertices[*vertex].id;
                 Fault::new(
                     FaultKind::HostBug,
-                    format!("task {name}/{task} acknowledged checkpoint {id} and kept nothing"),
+                    format!("task {name}/{task} acknowledged checkpoint {id} and kept nothing; please report this"),
                 )
             })?;
             let KeptSnapshot { segments, operator_state, list_elements } = kept;
@@ -331,6 +352,7 @@ impl Driver {
             snapshots,
             tasks,
             transactions,
+            replaced: std::mem::take(&mut self.replaced),
         };
         let manifest = self.setup.graph.manifest(&gathered);
         self.gathered.insert(id, gathered);
@@ -353,7 +375,7 @@ impl Driver {
         }
         if let Some(gathered) = self.gathered.remove(&id) {
             // The manifest keeps them now, and the next checkpoint has others.
-            self.setup.writing.release(gathered.operator_state_names());
+            self.setup.writing.release(gathered.operator_state_names().chain(&gathered.replaced));
             let bytes = gathered.bytes();
             self.counters(|counters| {
                 counters.completed += 1;
@@ -364,7 +386,14 @@ impl Driver {
         }
         self.commit_sinks()?;
         self.delete_what_is_old()?;
+        self.consider_merging();
         Ok(())
+    }
+
+    fn consider_merging(&mut self) {
+        if self.finishing.is_none() {
+            self.setup.merging.consider(&self.setup.chains, &self.setup.graph, &self.setup.keepers);
+        }
     }
 
     fn is_committed(&self) -> bool {

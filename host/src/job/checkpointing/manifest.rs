@@ -34,6 +34,8 @@ pub(super) struct Gathered {
     pub(super) tasks: BTreeMap<(usize, u32), GatheredTask>,
     /// By the ids of sinks.
     pub(super) transactions: Vec<(String, Vec<Transaction>)>,
+    /// Names of segments to which no later manifest refers.
+    pub(super) replaced: Vec<String>,
 }
 
 /// The state of a task.

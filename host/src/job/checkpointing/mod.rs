@@ -4,11 +4,13 @@
 //! have set aside (`connector`). What decides is in the room `checkpoint`; what a manifest is, is in the module `stored_state`.
 
 mod chains;
+mod damage;
 mod driver;
 mod failures;
 mod graph;
 mod keeper;
 mod manifest;
+mod merging;
 mod operator_state;
 mod restore;
 mod storing;
@@ -27,21 +29,23 @@ use crossbeam::{
 pub use self::driver::{CheckpointCounters, LastCheckpoint};
 use self::{
     chains::Chains,
+    damage::refusal,
     driver::DriverSetup,
     graph::{Graph, GraphTask},
     keeper::{Patience, TaskKeeper, Writing},
+    merging::Merging,
 };
 pub(super) use self::{driver::Driver, restore::Origin};
 use super::{
     PreparedJob, Start, StartFrom,
     plugins::JobError,
-    stored_state::{Checkpoints, DeletionError, JobLock, StatePlace, StoredStateError, verify},
+    stored_state::{Checkpoints, DeletionError, JobLock, StatePlace, StoredStateError},
 };
 use crate::{
     background::Background,
     checkpoint::{
-        Below, Condition, Coordinator, CoordinatorSettings, Mode, Names, ObjectStorage, Resolution, Storage,
-        StorageErrorKind, StorageLocation, Wanted, resolve,
+        Below, Coordinator, CoordinatorSettings, Mode, Names, ObjectStorage, Resolution, Storage, StorageErrorKind,
+        StorageLocation, Wanted, resolve,
     },
     connector::Commits,
     operator::{KeepSnapshots, Restored},
@@ -110,14 +114,12 @@ impl Checkpointing {
         }
         let storage: Arc<dyn Storage> = Arc::new(Below::new(storage, &job.spec.name));
         let checkpoints = Checkpoints::new(storage, folder.map(Path::to_owned));
-        let lock = checkpoints.lock().map_err(|error| {
-            JobError::Running(match error {
-                DeletionError::Running(lock) => format!(
-                    "job {} runs already, with its checkpoints in the same place ({lock} is locked): wait for its end, stop it, or name another storage or job",
-                    job.spec.name
-                ),
-                error => error.to_string(),
-            })
+        let lock = checkpoints.lock().map_err(|error| match error {
+            DeletionError::Running(path) => JobError::Running(format!(
+                "job {name} runs already ({path} is locked); wait for its end or stop it, or give this one another name or another `checkpoint.storage`",
+                name = job.spec.name
+            )),
+            error => JobError::Running(error.to_string()),
         })?;
         Ok(Self {
             graph: Graph::new(job, settings.mode),
@@ -201,7 +203,10 @@ impl Checkpointing {
             return Ok(beginning);
         }
         let list: String = misfits.iter().map(|misfit| format!("\n  - {misfit}")).collect();
-        Err(JobError::Refused(format!("the job can't go on from checkpoint {}:{list}", origin.manifest().id)))
+        Err(JobError::Refused(format!(
+            "the job can't go on from checkpoint {}:{list}\nset back what was changed, or begin at the beginning with --from none",
+            origin.manifest().id
+        )))
     }
 
     fn origin(&self, id: CheckpointId) -> Result<Origin, JobError> {
@@ -224,33 +229,6 @@ impl Checkpointing {
         }
     }
 
-    /// What is wrong with the files of a checkpoint that could not be restored, and what to do. None: nothing is, or it can't be found out.
-    pub(super) fn damage(&self, origin: &Origin) -> Option<String> {
-        let (_, damaged) = verify(std::slice::from_ref(&origin.checkpoint), &mut |_| {}).ok()?;
-        let what = damaged.first()?.error.to_string();
-        if !origin.is_own {
-            return Some(what);
-        }
-        let contents = self.checkpoints.contents().ok()?;
-        let mut folders = contents.folders();
-        for (folder, found) in folders.iter_mut().zip(&contents.checkpoints) {
-            // Others may refer to the same file.
-            let is_damaged =
-                |name: &str| damaged.iter().any(|file| file.error.path == Path::new(&self.storage().location(name)));
-            let manifest = found.manifest.as_ref();
-            if manifest.is_some_and(|manifest| manifest.segments().any(|segment| is_damaged(&segment.name))) {
-                folder.condition = Condition::Damaged { what: what.clone() };
-            }
-        }
-        match resolve(Wanted::Checkpoint(origin.manifest().id), &folders) {
-            Resolution::Refused { reason, next_older_restorable } => {
-                let older = next_older_restorable.map(|id| self.storage().location(&Names::manifest(id)));
-                Some(refusal(&reason, older.as_deref()))
-            }
-            Resolution::Fresh | Resolution::Restore(_) | Resolution::AlreadyEnded(_) => Some(what),
-        }
-    }
-
     /// Takes the next number of an attempt, which fences all earlier ones.
     ///
     /// # Errors
@@ -267,7 +245,9 @@ impl Checkpointing {
                 Err(error) => return Err(JobError::Storage(error)),
             }
         }
-        Err(JobError::Running(format!("{ATTEMPT_TRIES} other runs of this job began at the same time")))
+        Err(JobError::Running(format!(
+            "{ATTEMPT_TRIES} other runs of this job began at the same time; see that only one is started"
+        )))
     }
 
     /// Readies sources and sinks to go on where the attempt begins.
@@ -300,7 +280,8 @@ impl Checkpointing {
         Ok(())
     }
 
-    /// Removes checkpoints after one whose results were removed: nothing can go on from them.
+    /// Removes checkpoints after one whose later results are about to be removed: nothing could go on from them. First the checkpoints: whatever comes between, the next run finds results
+    /// that it refuses, and never a checkpoint that lacks them.
     ///
     /// # Errors
     /// When the storage does not remove them.
@@ -320,8 +301,8 @@ impl Checkpointing {
         let number = self.begin_attempt()?;
         let contents = self.checkpoints.contents().map_err(JobError::State)?;
         let last = contents.checkpoints.iter().map(|checkpoint| checkpoint.id).max();
-        // No number is given twice, whatever became of the checkpoint that had it.
         let restored_from = origin.filter(|origin| origin.is_own).map(|origin| origin.manifest().id);
+        // Above all that are complete; the number of one that never was may be given again, to an attempt whose segments and hidden results have other names.
         let next = last.max(origin.map(|origin| origin.manifest().id)).map_or(CheckpointId::FIRST, CheckpointId::next);
         let (send, events) = unbounded();
         let mut chains = Chains::default();
@@ -329,7 +310,7 @@ impl Checkpointing {
             for (number, vertex, _) in self.graph.operators() {
                 for task in 0..vertex.parallelism {
                     let key_groups = key_groups_of_task(task, vertex.parallelism, self.graph.max_parallelism);
-                    chains.append((number, task), origin.chain(&vertex.id, &key_groups).unwrap_or_default());
+                    chains.append((number, task), origin.chain(&vertex.id, &key_groups));
                 }
             }
         }
@@ -369,6 +350,7 @@ impl Checkpointing {
             tolerable_failures: self.settings.tolerable_failures,
         };
         let mut graph = Graph::new(job, self.settings.mode);
+        let merging = Merging::new((setup.background)("merging".into()), Arc::clone(&writing));
         let count = tasks.len();
         graph.tasks = tasks;
         Driver::new(DriverSetup {
@@ -382,6 +364,7 @@ impl Checkpointing {
             background: (setup.background)("checkpoints".into()),
             keepers,
             chains,
+            merging,
             retain: self.settings.retain as usize,
             restored_from,
             counters: Arc::clone(&self.counters),
@@ -397,17 +380,6 @@ impl Checkpointing {
     pub(super) fn location(&self, id: CheckpointId) -> String {
         let manifest = self.storage().location(&Names::manifest(id));
         manifest.strip_suffix("/manifest.json").unwrap_or(&manifest).to_owned()
-    }
-}
-
-fn refusal(reason: &str, older: Option<&str>) -> String {
-    match older.map(|older| older.strip_suffix("/manifest.json").unwrap_or(older)) {
-        Some(older) => format!(
-            "{reason}; the next older checkpoint that can be restored is {older}: to go on from there, which reads and writes again what came after it, add --from {older}"
-        ),
-        None => {
-            format!("{reason}; there is no older one that can be restored: to begin at the beginning, add --from none")
-        }
     }
 }
 
@@ -449,7 +421,7 @@ impl Attempt {
         task: u32,
     ) -> (Arc<dyn KeepSnapshots>, Arc<dyn Background>) {
         let first_run = self.chains.next_run((vertex, task));
-        let keeper = Arc::new(TaskKeeper::new(Arc::clone(&self.writing), operator, task, first_run));
+        let keeper = Arc::new(TaskKeeper::new(Arc::clone(&self.writing), operator, task, first_run, self.next));
         self.keepers.insert((vertex, task), Arc::clone(&keeper));
         (keeper, (self.setup.background)(format!("{operator}/{task} snapshots")))
     }

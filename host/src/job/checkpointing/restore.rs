@@ -60,22 +60,14 @@ impl Origin {
         tasks.iter().map(|task| task.watermark).min().flatten().map(EventTime)
     }
 
-    /// What a task of `key_groups` takes over of the keyed state of former tasks; each part's key groups are above those of the one before.
-    fn parts(&self, operator: &str, key_groups: &Range<u32>) -> Vec<Part> {
-        let tasks = self.operator(operator).map_or(&[][..], |operator| &operator.tasks);
-        let of_task = tasks.iter().filter(|task| overlap(&task.key_groups, key_groups));
-        let part = |task: &CheckpointedTask| {
-            let own = task.key_groups.start.max(key_groups.start)..task.key_groups.end.min(key_groups.end);
-            let segments = task.segments.iter().filter(|segment| overlap(&segment.facts.key_groups, &own));
-            Part { chain: segments.cloned().collect(), key_groups: own }
-        };
-        of_task.map(part).filter(|part| !part.chain.is_empty()).collect()
+    /// What former tasks had of `key_groups`, in their order.
+    fn shares(&self, operator: &str, key_groups: &Range<u32>) -> Vec<Share> {
+        shares_of(self.operator(operator).map_or(&[][..], |operator| &operator.tasks), key_groups)
     }
 
-    /// The segments with which the chain of a task of `key_groups` begins, oldest first. None: no chain can begin with them, since a segment that came to several tasks has keys in the part
-    /// of one that are void there and count in that of another.
-    pub(super) fn chain(&self, operator: &str, key_groups: &Range<u32>) -> Option<Vec<SegmentOfTask>> {
-        chain_of(self.parts(operator, key_groups), key_groups)
+    /// The chain that a task of `key_groups` can go on building, oldest first. Empty: there is none, and it has to write all that it has anew.
+    pub(super) fn chain(&self, operator: &str, key_groups: &Range<u32>) -> Vec<SegmentOfTask> {
+        chain_of(self.shares(operator, key_groups), key_groups)
     }
 
     /// What a task of an operator begins with.
@@ -93,19 +85,19 @@ impl Origin {
         let key_groups = key_groups_of_task(task, vertex.parallelism, max_parallelism);
         let former: Vec<&CheckpointedTask> =
             operator.tasks.iter().filter(|former| overlap(&former.key_groups, &key_groups)).collect();
-        let parts = self.parts(&vertex.id, &key_groups);
-        let is_known = self.is_own && self.chain(&vertex.id, &key_groups).is_some();
+        let shares = self.shares(&vertex.id, &key_groups);
+        let has_chain = shares.is_empty() || !chain_of(shares.clone(), &key_groups).is_empty();
         let storage = self.checkpoint.storage();
-        let keyed: Option<Box<dyn RestoreKeyed>> = match parts.is_empty() {
+        let keyed: Option<Box<dyn RestoreKeyed>> = match shares.is_empty() {
             true => None,
-            false => Some(Box::new(MergedState { storage: Arc::clone(storage), parts })),
+            false => Some(Box::new(MergedState { storage: Arc::clone(storage), shares })),
         };
         Ok(Restored {
             operator_state: operator_state::restored(storage, operator, &facts.descriptor, task, vertex.parallelism)?,
             list_elements: former.iter().map(|former| former.list_elements).max().unwrap_or(0),
             visited: former.iter().filter(|former| former.ended).map(|former| former.key_groups.clone()).collect(),
             keyed,
-            is_known,
+            is_known: self.is_own && has_chain,
         })
     }
 
@@ -194,35 +186,53 @@ fn overlap(one: &Range<u32>, other: &Range<u32>) -> bool {
     one.start < other.end && other.start < one.end
 }
 
-/// The keyed state of a former task, as far as another one takes it over.
-struct Part {
-    /// Its segments, oldest first. They may have keys of other key groups.
-    chain: Vec<SegmentOfTask>,
+/// What a former task had of the key groups that another one takes over.
+#[derive(Clone, Debug)]
+struct Share {
+    /// Oldest first.
+    segments: Vec<SegmentOfTask>,
+    /// Those for which the segments count. They may have others too, from before the job was rescaled; what they say of those is out of date.
     key_groups: Range<u32>,
 }
 
-/// The parts of a task of `key_groups` as one chain, if that says the same. Runs are numbered anew: former tasks have given the same numbers.
-fn chain_of(parts: Vec<Part>, key_groups: &Range<u32>) -> Option<Vec<SegmentOfTask>> {
-    let (mut joined, mut next) = (Vec::new(), 0);
-    for Part { chain, key_groups: own } in parts {
-        for run in chain.chunk_by(|one, other| one.run == other.run) {
-            for segment in run {
-                let Range { start, end } = segment.facts.key_groups;
-                if start.max(key_groups.start) < own.start || end.min(key_groups.end) > own.end {
-                    return None;
-                }
-                joined.push(SegmentOfTask { run: next, ..segment.clone() });
+/// What tasks had of `key_groups`, in their order: each one's segments, oldest first, and the key groups for which they count.
+fn shares_of(tasks: &[CheckpointedTask], key_groups: &Range<u32>) -> Vec<Share> {
+    let shares = tasks.iter().filter(|task| overlap(&task.key_groups, key_groups)).map(|task| {
+        let own = task.key_groups.start.max(key_groups.start)..task.key_groups.end.min(key_groups.end);
+        let segments = task.segments.iter().filter(|segment| overlap(&segment.facts.key_groups, &own));
+        Share { segments: segments.cloned().collect(), key_groups: own }
+    });
+    shares.filter(|share| !share.segments.is_empty()).collect()
+}
+
+/// One chain of what former tasks had: their first runs become one, then their second ones. Empty where a segment of one says something of what belongs to another, because nothing in a
+/// chain tells that it does not count.
+fn chain_of(shares: Vec<Share>, key_groups: &Range<u32>) -> Vec<SegmentOfTask> {
+    let reaches_beyond = |share: &Share| {
+        let own = &share.key_groups;
+        let within = |groups: &Range<u32>| groups.start.max(key_groups.start)..groups.end.min(key_groups.end);
+        let mut parts = share.segments.iter().map(|segment| within(&segment.facts.key_groups));
+        parts.any(|part| part.start < own.start || own.end < part.end)
+    };
+    if shares.iter().any(reaches_beyond) {
+        return Vec::new();
+    }
+    let mut runs: Vec<Vec<SegmentOfTask>> = Vec::new();
+    for share in shares {
+        for (number, run) in share.segments.chunk_by(|one, next| one.run == next.run).enumerate() {
+            if number == runs.len() {
+                runs.push(Vec::new());
             }
-            next += 1;
+            runs[number].extend(run.iter().map(|segment| SegmentOfTask { run: number as u64, ..segment.clone() }));
         }
     }
-    Some(joined)
+    runs.concat()
 }
 
 /// The keyed state of a task in the segments of a checkpoint.
 struct MergedState {
     storage: Arc<dyn Storage>,
-    parts: Vec<Part>,
+    shares: Vec<Share>,
 }
 
 /// Segments by their runs, oldest first, as those who merge want them.
@@ -237,8 +247,10 @@ pub(super) fn runs_of(
 
 impl RestoreKeyed for MergedState {
     fn restore(self: Box<Self>, put: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), Fault>) -> Result<(), Fault> {
-        for Part { chain, key_groups } in self.parts {
-            let mut merge = Merge::open(runs_of(&self.storage, &chain), key_groups, Marks::Drop).map_err(unreadable)?;
+        // They are in the order of their key groups, so stored keys ascend.
+        for Share { segments, key_groups } in self.shares {
+            let mut merge =
+                Merge::open(runs_of(&self.storage, &segments), key_groups, Marks::Drop).map_err(unreadable)?;
             while merge.advance().map_err(unreadable)? {
                 if let Entry::Value(value) = merge.entry() {
                     put(merge.key(), value)?;

@@ -133,6 +133,11 @@ impl Execution {
         })
     }
 
+    /// Whether there is keyed state that the task begins with and has not taken back yet.
+    pub fn has_state_to_restore(&self) -> bool {
+        self.restored.keyed.is_some()
+    }
+
     /// Takes back the keyed state that the task begins with. To be called before the first batch; takes as long as there is state.
     ///
     /// # Errors
