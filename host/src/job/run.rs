@@ -25,7 +25,7 @@ use crate::{
     connector::Commits,
     metrics::OperatorCounters,
     runtime::Control,
-    stream::{CheckpointId, Fault},
+    stream::{CheckpointId, Fault, FaultKind},
 };
 
 /// While a job waits for its next attempt it is looked so often whether it is to stop.
@@ -222,6 +222,15 @@ impl PreparedJob {
                 Decision::RestartAfter(wait) if !stopped => wait,
                 Decision::RestartAfter(_) => return Ok(ran),
                 Decision::GiveUp { reason } => {
+                    let origin = from.filter(|_| fault.kind == FaultKind::Unfit);
+                    match origin.and_then(|origin| checkpointing.damage(origin)) {
+                        Some(damage) if restarts == 0 => return Err(JobError::Refused(damage)),
+                        Some(damage) => {
+                            let fault = Some(Fault { message: format!("it can't go on: {damage}"), ..fault });
+                            return Ok(Ran { fault, ..ran });
+                        }
+                        None => {}
+                    }
                     say(&format!("not starting again: {reason}"));
                     return Ok(ran);
                 }

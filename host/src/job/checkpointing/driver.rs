@@ -16,6 +16,7 @@ use crossbeam::{
 
 use super::{
     chains::{Chains, bytes_of},
+    failures::Failures,
     graph::Graph,
     keeper::{KeptSnapshot, TaskKeeper, Writing},
     manifest::{Gathered, GatheredTask},
@@ -111,6 +112,8 @@ pub(in crate::job) struct Driver {
     finishing: Option<CheckpointId>,
     /// A newer attempt has taken over.
     fenced: bool,
+    failed_checkpoints: Failures,
+    failed_commits: Failures,
     /// Segments that were merged with others, until a manifest is complete that does not refer to them.
     replaced: Vec<String>,
 }
@@ -138,6 +141,8 @@ impl Driver {
             commit: Commit::Idle,
             finishing: None,
             fenced: false,
+            failed_checkpoints: Failures::default(),
+            failed_commits: Failures::default(),
             replaced: Vec::new(),
         }
     }
@@ -241,12 +246,19 @@ impl Driver {
             Outcome::Committed(checkpoint, result) => {
                 self.commit = Commit::Idle;
                 match result {
-                    Ok(()) => self.uncommitted.values_mut().for_each(|all| all.retain(|(id, _)| *id > checkpoint)),
+                    Ok(()) => {
+                        self.uncommitted.values_mut().for_each(|all| all.retain(|(id, _)| *id > checkpoint));
+                        if let Some(tries) = self.failed_commits.over() {
+                            tracing::warn!("results up to checkpoint {checkpoint} are visible, after {tries} tries");
+                        }
+                    }
                     Err(reason) => {
-                        tracing::warn!(
-                            "results of checkpoint {checkpoint} can't be made visible yet, which is tried again every {} s: {reason}",
-                            COMMIT_RETRY.as_secs()
-                        );
+                        if self.failed_commits.one_more() {
+                            tracing::warn!(
+                                "results of checkpoint {checkpoint} can't be made visible yet, which is tried again every {} s: {reason}",
+                                COMMIT_RETRY.as_secs()
+                            );
+                        }
                         self.commit = Commit::Again(now + COMMIT_RETRY);
                     }
                 }
@@ -278,7 +290,12 @@ impl Driver {
             Action::WriteManifest(id) => self.write_manifest(now, id),
             Action::Complete(id) => self.complete(now, id),
             Action::Abort { checkpoint, reason } => {
-                tracing::warn!("checkpoint {checkpoint} failed: {reason}; what it had is part of the next one");
+                if self.failed_checkpoints.one_more() {
+                    let count = self.failed_checkpoints.in_a_row();
+                    tracing::warn!(
+                        "checkpoint {checkpoint} failed ({count} in a row): {reason}; the job goes on, and what it had is part of the next one"
+                    );
+                }
                 self.counters(|counters| counters.failed += 1);
                 self.setup.control.give_up(checkpoint);
                 self.wake();
@@ -353,6 +370,9 @@ impl Driver {
         self.triggered.retain(|other, _| *other > id);
         self.snapshots.retain(|other, _| *other > id);
         self.newest_complete = Some(id);
+        if let Some(count) = self.failed_checkpoints.over() {
+            tracing::warn!("checkpoint {id} is complete, after {count} that failed");
+        }
         if let Some(gathered) = self.gathered.remove(&id) {
             // The manifest keeps them now, and the next checkpoint has others.
             self.setup.writing.release(gathered.operator_state_names().chain(&gathered.replaced));

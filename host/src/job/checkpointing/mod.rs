@@ -4,7 +4,9 @@
 //! have set aside (`connector`). What decides is in the room `checkpoint`; what a manifest is, is in the module `stored_state`.
 
 mod chains;
+mod damage;
 mod driver;
+mod failures;
 mod graph;
 mod keeper;
 mod manifest;
@@ -27,6 +29,7 @@ use crossbeam::{
 pub use self::driver::{CheckpointCounters, LastCheckpoint};
 use self::{
     chains::Chains,
+    damage::refusal,
     driver::DriverSetup,
     graph::{Graph, GraphTask},
     keeper::{Patience, TaskKeeper, Writing},
@@ -377,17 +380,6 @@ impl Checkpointing {
     pub(super) fn location(&self, id: CheckpointId) -> String {
         let manifest = self.storage().location(&Names::manifest(id));
         manifest.strip_suffix("/manifest.json").unwrap_or(&manifest).to_owned()
-    }
-}
-
-fn refusal(reason: &str, older: Option<&str>) -> String {
-    match older.map(|older| older.strip_suffix("/manifest.json").unwrap_or(older)) {
-        Some(older) => format!(
-            "{reason}; the next older checkpoint that can be restored is {older}: to go on from there, which reads and writes again what came after it, add --from {older}"
-        ),
-        None => {
-            format!("{reason}; there is no older one that can be restored: to begin at the beginning, add --from none")
-        }
     }
 }
 

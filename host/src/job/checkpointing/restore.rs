@@ -60,15 +60,9 @@ impl Origin {
         tasks.iter().map(|task| task.watermark).min().flatten().map(EventTime)
     }
 
-    /// What former tasks had of `key_groups`, in their order: each one's segments, oldest first, and the key groups for which they count.
+    /// What former tasks had of `key_groups`, in their order.
     fn shares(&self, operator: &str, key_groups: &Range<u32>) -> Vec<Share> {
-        let tasks = self.operator(operator).map_or(&[][..], |operator| &operator.tasks);
-        let shares = tasks.iter().map(|task| {
-            let own = task.key_groups.start.max(key_groups.start)..task.key_groups.end.min(key_groups.end);
-            let segments = task.segments.iter().filter(|segment| overlap(&segment.facts.key_groups, &own));
-            Share { segments: segments.cloned().collect(), key_groups: own }
-        });
-        shares.filter(|share| !share.segments.is_empty()).collect()
+        shares_of(self.operator(operator).map_or(&[][..], |operator| &operator.tasks), key_groups)
     }
 
     /// The chain that a task of `key_groups` can go on building, oldest first. Empty: there is none, and it has to write all that it has anew.
@@ -199,6 +193,16 @@ struct Share {
     segments: Vec<SegmentOfTask>,
     /// Those for which the segments count. They may have others too, from before the job was rescaled; what they say of those is out of date.
     key_groups: Range<u32>,
+}
+
+/// What tasks had of `key_groups`, in their order: each one's segments, oldest first, and the key groups for which they count.
+fn shares_of(tasks: &[CheckpointedTask], key_groups: &Range<u32>) -> Vec<Share> {
+    let shares = tasks.iter().filter(|task| overlap(&task.key_groups, key_groups)).map(|task| {
+        let own = task.key_groups.start.max(key_groups.start)..task.key_groups.end.min(key_groups.end);
+        let segments = task.segments.iter().filter(|segment| overlap(&segment.facts.key_groups, &own));
+        Share { segments: segments.cloned().collect(), key_groups: own }
+    });
+    shares.filter(|share| !share.segments.is_empty()).collect()
 }
 
 /// One chain of what former tasks had: their first runs become one, then their second ones. Empty where a segment of one says something of what belongs to another, because nothing in a

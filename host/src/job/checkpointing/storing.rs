@@ -46,6 +46,7 @@ pub(super) fn write_manifest(writing: &Writing, graph: &Graph, manifest: &Checkp
 
 fn try_write(writing: &Writing, graph: &Graph, manifest: &CheckpointManifest) -> Result<ManifestOutcome, StorageError> {
     let storage = &*writing.storage;
+    writing.look_for_mark()?;
     for (_, _, facts) in graph.operators() {
         if let Some(name) = &facts.plugin.file {
             writing.put_plugin(name, &facts.component)?;
