@@ -246,6 +246,20 @@ pub(super) fn runs_of(
 }
 
 impl RestoreKeyed for MergedState {
+    fn entries(&self) -> u64 {
+        // What a run has, the others mostly have too.
+        let of_share = |share: &Share| {
+            let own = |segment: &SegmentOfTask| {
+                let (all, own) = (&segment.facts.key_groups, &share.key_groups);
+                let overlap = all.end.min(own.end).saturating_sub(all.start.max(own.start));
+                segment.facts.entries * u64::from(overlap) / u64::from(all.end - all.start).max(1)
+            };
+            let runs = share.segments.chunk_by(|one, other| one.run == other.run);
+            runs.map(|run| run.iter().map(own).sum::<u64>()).max().unwrap_or(0)
+        };
+        self.shares.iter().map(of_share).sum()
+    }
+
     fn restore(self: Box<Self>, put: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), Fault>) -> Result<(), Fault> {
         // They are in the order of their key groups, so stored keys ascend.
         for Share { segments, key_groups } in self.shares {

@@ -1,3 +1,5 @@
+//! How the chains of former tasks become one, and which of them can not.
+
 use super::*;
 
 fn segment(name: &str, run: u64, key_groups: Range<u32>) -> SegmentOfTask {
