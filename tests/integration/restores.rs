@@ -1,6 +1,9 @@
 //! Jobs that crash and go on from their checkpoints, at another parallelism and from files that were damaged: the operator has every kind of state, and what it shows is as if nothing had
 //! happened, or the run is refused with the name of what is wrong.
 
+mod damage;
+mod hook;
+mod outage;
 mod rescaling;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Instant};

@@ -36,7 +36,7 @@ pub(super) use self::{driver::Driver, restore::Origin};
 use super::{
     PreparedJob, Start, StartFrom,
     plugins::JobError,
-    stored_state::{Checkpoints, DeletionError, JobLock, StatePlace, StoredStateError},
+    stored_state::{Checkpoints, DeletionError, FolderContents, JobLock, StatePlace, StoredStateError},
 };
 use crate::{
     background::Background,
@@ -63,6 +63,8 @@ pub(super) struct Checkpointing {
     graph: Graph,
     /// The attempts of this run.
     attempts: Vec<u64>,
+    /// The newest checkpoint that was there when it was decided where the attempt begins.
+    newest_seen: Option<CheckpointId>,
     pub(super) counters: Arc<Mutex<CheckpointCounters>>,
 }
 
@@ -124,6 +126,7 @@ impl Checkpointing {
             checkpoints,
             _lock: lock,
             attempts: Vec::new(),
+            newest_seen: None,
             counters: Arc::default(),
         })
     }
@@ -136,13 +139,16 @@ impl Checkpointing {
     ///
     /// # Errors
     /// When what was asked for can't be restored, or does not fit the job.
-    pub(super) fn beginning(&self, start: &Start) -> Result<Beginning, JobError> {
+    pub(super) fn beginning(&mut self, start: &Start) -> Result<Beginning, JobError> {
         let wanted = match &start.from {
             StartFrom::Latest => Wanted::Latest,
             StartFrom::Nothing => Wanted::None,
-            StartFrom::Place(place) => return self.beginning_at(place, start),
+            StartFrom::Place(place) => {
+                self.look()?;
+                return self.beginning_at(place, start);
+            }
         };
-        let contents = self.checkpoints.contents().map_err(JobError::State)?;
+        let contents = self.look()?;
         let beginning = match resolve(wanted, &contents.folders()) {
             Resolution::Fresh => Beginning::Fresh,
             Resolution::Restore(id) => Beginning::From(self.origin(id)?),
@@ -154,6 +160,13 @@ impl Checkpointing {
         };
         self.check_discard(&beginning, start)?;
         self.fitting(beginning)
+    }
+
+    /// What there is now.
+    fn look(&mut self) -> Result<FolderContents, JobError> {
+        let contents = self.checkpoints.contents().map_err(JobError::State)?;
+        self.newest_seen = newest(&contents);
+        Ok(contents)
     }
 
     fn beginning_at(&self, place: &Path, start: &Start) -> Result<Beginning, JobError> {
@@ -215,8 +228,8 @@ impl Checkpointing {
     ///
     /// # Errors
     /// When that checkpoint can't be restored.
-    pub(super) fn beginning_again(&self) -> Result<Option<Origin>, JobError> {
-        let contents = self.checkpoints.contents().map_err(JobError::State)?;
+    pub(super) fn beginning_again(&mut self) -> Result<Option<Origin>, JobError> {
+        let contents = self.look()?;
         let of_this_run = |attempt: Option<u64>| attempt.is_some_and(|attempt| self.attempts.contains(&attempt));
         let folders: Vec<_> = contents.folders().into_iter().filter(|folder| of_this_run(folder.attempt)).collect();
         match resolve(Wanted::Latest, &folders) {
@@ -232,7 +245,7 @@ impl Checkpointing {
     /// When the storage can't be used.
     fn begin_attempt(&mut self) -> Result<u64, JobError> {
         for _ in 0..ATTEMPT_TRIES {
-            let number = storing::newest_attempt(&**self.storage()).map_err(JobError::Storage)?.unwrap_or(0) + 1;
+            let number = storing::newest_known_attempt(&**self.storage()).map_err(JobError::Storage)?.unwrap_or(0) + 1;
             match self.storage().put_new(&Names::attempt(number), bytes::Bytes::from_static(b"attempt")) {
                 Ok(()) => {
                     self.attempts.push(number);
@@ -297,7 +310,11 @@ impl Checkpointing {
     pub(super) fn attempt(&mut self, origin: Option<&Origin>, setup: AttemptSetup) -> Result<Attempt, JobError> {
         let number = self.begin_attempt()?;
         let contents = self.checkpoints.contents().map_err(JobError::State)?;
-        let last = contents.checkpoints.iter().map(|checkpoint| checkpoint.id).max();
+        let last = newest(&contents);
+        // Whoever takes one from now on sees the mark of this attempt, and ends.
+        if let Some(last) = last.filter(|last| Some(*last) > self.newest_seen) {
+            return Err(JobError::Running(format!("another run of this job has just taken checkpoint {last}")));
+        }
         let restored_from = origin.filter(|origin| origin.is_own).map(|origin| origin.manifest().id);
         // Above all that are complete; the number of one that never was may be given again, to an attempt whose segments and hidden results have other names.
         let next = last.max(origin.map(|origin| origin.manifest().id)).map_or(CheckpointId::FIRST, CheckpointId::next);
@@ -317,7 +334,14 @@ impl Checkpointing {
             // The driver may be gone.
             Box::new(move |fault| drop(send.send(TaskEvent::Failed(fault))))
         };
-        let writing = Writing::new(Arc::clone(self.storage()), number, in_use, setup.patience(), failed);
+        let writing = Writing::new(
+            Arc::clone(self.storage()),
+            number,
+            in_use,
+            setup.patience(),
+            Arc::clone(&setup.control),
+            failed,
+        );
         Ok(Attempt {
             next,
             restored_from,
@@ -380,6 +404,10 @@ impl Checkpointing {
     }
 }
 
+fn newest(contents: &FolderContents) -> Option<CheckpointId> {
+    contents.checkpoints.iter().map(|checkpoint| checkpoint.id).max()
+}
+
 fn refusal(reason: &str, older: Option<&str>) -> String {
     match older.map(|older| older.strip_suffix("/manifest.json").unwrap_or(older)) {
         Some(older) => format!(
@@ -395,6 +423,7 @@ fn refusal(reason: &str, older: Option<&str>) -> String {
 #[derive(Clone)]
 pub(super) struct AttemptSetup {
     pub(super) background: super::assemble::MakeBackground,
+    pub(super) control: Arc<Control>,
     pub(super) is_simulated: bool,
 }
 
