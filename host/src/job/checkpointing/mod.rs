@@ -15,7 +15,7 @@ mod storing;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -58,8 +58,8 @@ const ATTEMPT_TRIES: u32 = 100;
 pub(super) struct Checkpointing {
     settings: CheckpointSettings,
     checkpoints: Checkpoints,
-    /// While it lives no other process runs this job, where that can be seen.
-    _lock: JobLock,
+    /// While it lives no other process runs this job, where that can be seen. None: nothing is run, only looked at.
+    _lock: Option<JobLock>,
     graph: Graph,
     /// The attempts of this run.
     attempts: Vec<u64>,
@@ -84,6 +84,25 @@ impl Checkpointing {
     /// # Errors
     /// When the storage can't be used, or the job runs.
     pub(super) fn open(job: &PreparedJob, settings: &CheckpointSettings) -> Result<Self, JobError> {
+        let (storage, folder) = Self::storage_of(job, settings)?;
+        Self::with_storage(job, settings, storage, folder.as_deref())
+    }
+
+    /// Opens the storage only to see where a run would begin.
+    ///
+    /// # Errors
+    /// When the storage can't be used.
+    pub(super) fn peek(job: &PreparedJob, settings: &CheckpointSettings) -> Result<Self, JobError> {
+        let (storage, folder) = Self::storage_of(job, settings)?;
+        let storage: Arc<dyn Storage> = Arc::new(Below::new(storage, &job.spec.name));
+        Ok(Self::of(job, settings, Checkpoints::new(storage, folder), None))
+    }
+
+    /// The storage, and the job's folder in it if that is on a local disk.
+    fn storage_of(
+        job: &PreparedJob,
+        settings: &CheckpointSettings,
+    ) -> Result<(Arc<dyn Storage>, Option<PathBuf>), JobError> {
         let location = match &settings.storage.value {
             StorageSpec::Folder(path) => Ok(StorageLocation::Folder(path.clone())),
             StorageSpec::Url(url) => StorageLocation::parse(url, &job.spec.folder),
@@ -98,10 +117,10 @@ impl Checkpointing {
             StorageLocation::Folder(folder) => Some(folder.join(&job.spec.name)),
             _ => None,
         };
-        Self::with_storage(job, settings, storage, folder.as_deref())
+        Ok((storage, folder))
     }
 
-    /// The same with a storage that is open.
+    /// As [`Self::open`], with a storage that is open.
     pub(super) fn with_storage(
         job: &PreparedJob,
         settings: &CheckpointSettings,
@@ -120,7 +139,11 @@ impl Checkpointing {
             )),
             error => JobError::Running(error.to_string()),
         })?;
-        Ok(Self {
+        Ok(Self::of(job, settings, checkpoints, Some(lock)))
+    }
+
+    fn of(job: &PreparedJob, settings: &CheckpointSettings, checkpoints: Checkpoints, lock: Option<JobLock>) -> Self {
+        Self {
             graph: Graph::new(job, settings.mode),
             settings: settings.clone(),
             checkpoints,
@@ -128,7 +151,7 @@ impl Checkpointing {
             attempts: Vec::new(),
             newest_seen: None,
             counters: Arc::default(),
-        })
+        }
     }
 
     fn storage(&self) -> &Arc<dyn Storage> {
