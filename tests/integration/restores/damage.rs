@@ -18,7 +18,7 @@ use wasmill::{
     job::{Outcome, StatePlace, StoredState, verify},
 };
 
-use super::{expected, job, run, shown, simulation};
+use super::{copy, expected, job, run, shown, simulation};
 use crate::harness::folder;
 
 /// A job that crashed after some checkpoints: all files, by their paths.
@@ -95,19 +95,6 @@ fn exports(folder: &Path) -> Result<BTreeMap<String, Vec<Entry>>, String> {
         }
     }
     Ok(exports)
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder can be made");
-    for entry in fs::read_dir(from).expect("a folder can be listed") {
-        let path = entry.expect("an entry").path();
-        let target = to.join(path.file_name().expect("it has a name"));
-        if path.is_dir() {
-            copy(&path, &target);
-        } else {
-            fs::copy(&path, &target).expect("a file can be copied");
-        }
-    }
 }
 
 /// Does it, and gives the names of the files that are not as they were.
