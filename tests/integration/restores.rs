@@ -1,9 +1,13 @@
 //! Jobs that crash and go on from their checkpoints, at another parallelism and from files that were damaged: the operator has every kind of state, and what it shows is as if nothing had
 //! happened, or the run is refused with the name of what is wrong.
 
+mod damage;
+mod fixture;
+mod hook;
+mod outage;
 mod rescaling;
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Instant};
 
 use serde_json::Value;
 use wasmill::{
@@ -150,4 +154,18 @@ fn shown(results: &Path) -> Vec<String> {
 #[track_caller]
 fn check(results: &Path, what: &str) {
     assert_same(&shown(results), &expected(), what);
+}
+
+/// Copies a folder with all that is in it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder can be made");
+    for entry in fs::read_dir(from).expect("a folder can be listed") {
+        let path = entry.expect("an entry").path();
+        let target = to.join(path.file_name().expect("it has a name"));
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(&path, &target).expect("a file can be copied");
+        }
+    }
 }

@@ -287,6 +287,9 @@ fn parse_id(text: &str) -> Result<CheckpointId, String> {
 pub(super) struct PlanArgs {
     #[command(flatten)]
     pub(super) job: JobArgs,
+    /// What a run would begin from: the latest checkpoint, none (at the beginning), or the folder or URL of one
+    #[arg(long, value_name = "latest|none|PATH", default_value = "latest", value_parser = parse_from)]
+    pub(super) from: StartFrom,
     /// Write the plan as JSON to standard output
     #[arg(long)]
     pub(super) json: bool,

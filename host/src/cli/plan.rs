@@ -4,9 +4,15 @@ use std::io::{self, Write};
 
 use serde_json::json;
 
-use super::{EXIT_DONE, args::PlanArgs, place::cache_folder, run::read_job, show};
+use super::{
+    EXIT_DONE,
+    args::PlanArgs,
+    place::cache_folder,
+    run::{begins_at_the_beginning, read_job},
+    show,
+};
 use crate::{
-    job::{Carries, Loader, PlannedEdge, PreparedJob, Role, prepare},
+    job::{Carries, Loader, Outlook, PlannedBeginning, PlannedEdge, PlannedOrigin, PreparedJob, Role, Start, prepare},
     operator::{InputDescriptor, Plugin},
 };
 
@@ -14,8 +20,59 @@ pub(super) fn plan(args: PlanArgs) -> anyhow::Result<u8> {
     let job = read_job(&args.job)?;
     let mut loader = Loader::new(cache_folder().as_deref())?;
     let prepared = prepare(job, &mut loader, &mut show::say)?;
-    show::out(|out| if args.json { writeln!(out, "{}", to_json(&prepared)) } else { print(&prepared, out) })?;
-    Ok(EXIT_DONE)
+    let start = Start { from: args.from, discard_results_after: None };
+    if prepared.spec.checkpoint.is_none() {
+        begins_at_the_beginning(&start)?;
+    }
+    let outlook = prepared.outlook(&start);
+    show::out(|out| match args.json {
+        true => writeln!(out, "{}", to_json(&prepared, outlook.as_ref())),
+        false => print(&prepared, out).and_then(|()| print_outlook(outlook.as_ref(), out)),
+    })?;
+    match outlook.map(|outlook| outlook.beginning) {
+        Some(Err(error)) => Err(error.into()),
+        Some(Ok(_)) | None => Ok(EXIT_DONE),
+    }
+}
+
+fn print_outlook(outlook: Option<&Outlook>, out: &mut impl Write) -> io::Result<()> {
+    let Some(Outlook { storage, beginning }) = outlook else { return Ok(()) };
+    writeln!(out, "checkpoints in {storage}")?;
+    let of = |origin: &PlannedOrigin| {
+        format!("{} ({}, of {})", origin.id, origin.location, humantime::format_rfc3339_seconds(origin.completed))
+    };
+    match beginning {
+        Ok(PlannedBeginning::Fresh) => writeln!(out, "  a run begins at the beginning"),
+        Ok(PlannedBeginning::From(origin)) => writeln!(out, "  a run goes on from checkpoint {}", of(origin)),
+        Ok(PlannedBeginning::Ended(origin)) => {
+            writeln!(
+                out,
+                "  the job has come to the end of its input with checkpoint {}: a run has nothing to do",
+                of(origin)
+            )
+        }
+        // It is the error of the command.
+        Err(_) => writeln!(out, "  a run can't begin"),
+    }
+}
+
+fn outlook_to_json(outlook: &Outlook) -> serde_json::Value {
+    let of = |name: &str, origin: &PlannedOrigin| {
+        json!({
+            "begins": name,
+            "checkpoint": origin.id.0,
+            "location": origin.location,
+            "completed": humantime::format_rfc3339_millis(origin.completed).to_string(),
+        })
+    };
+    let mut document = match &outlook.beginning {
+        Ok(PlannedBeginning::Fresh) => json!({ "begins": "fresh" }),
+        Ok(PlannedBeginning::From(origin)) => of("from-checkpoint", origin),
+        Ok(PlannedBeginning::Ended(origin)) => of("already-done", origin),
+        Err(error) => json!({ "begins": "refused", "reason": error.to_string() }),
+    };
+    document["storage"] = json!(outlook.storage);
+    document
 }
 
 fn plugin_of(job: &PreparedJob, role: Role) -> Option<&dyn Plugin> {
@@ -39,7 +96,7 @@ fn kind(role: Role) -> &'static str {
     }
 }
 
-fn to_json(job: &PreparedJob) -> serde_json::Value {
+fn to_json(job: &PreparedJob, outlook: Option<&Outlook>) -> serde_json::Value {
     let vertices = job.plan.vertices.iter().map(|vertex| {
         let plugin = plugin_of(job, vertex.role);
         json!({
@@ -66,7 +123,7 @@ fn to_json(job: &PreparedJob) -> serde_json::Value {
             "chained": edge.chained,
         })
     });
-    json!({ "job": job.spec.name, "max_parallelism": job.spec.max_parallelism, "vertices": vertices.collect::<Vec<_>>(), "edges": edges.collect::<Vec<_>>() })
+    json!({ "job": job.spec.name, "max_parallelism": job.spec.max_parallelism, "checkpoints": outlook.map(outlook_to_json), "vertices": vertices.collect::<Vec<_>>(), "edges": edges.collect::<Vec<_>>() })
 }
 
 fn print(job: &PreparedJob, out: &mut impl Write) -> io::Result<()> {

@@ -105,7 +105,7 @@ pub(super) fn run(args: RunArgs, process_start: Instant) -> anyhow::Result<u8> {
 }
 
 /// A job without checkpoints resumes nothing.
-fn begins_at_the_beginning(start: &Start) -> anyhow::Result<()> {
+pub(super) fn begins_at_the_beginning(start: &Start) -> anyhow::Result<()> {
     if let StartFrom::Place(place) = &start.from {
         bail!("this job takes no checkpoints, so it can't begin from {}: leave out --from", place.display());
     }

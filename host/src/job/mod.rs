@@ -4,6 +4,7 @@ mod assemble;
 pub mod builder;
 mod checkpointing;
 mod dump;
+mod outlook;
 mod plan;
 mod plugins;
 mod prepare;
@@ -15,6 +16,7 @@ mod timeline;
 
 pub use checkpointing::{CheckpointCounters, LastCheckpoint};
 pub use dump::{DumpFolder, DumpFolderError};
+pub use outlook::{Outlook, PlannedBeginning, PlannedOrigin};
 pub use plan::{Carries, Plan, PlannedEdge, Role, SinkFacts, SourceFacts, Vertex, plan};
 pub use plugins::{JobError, Loader, Located};
 pub use prepare::{PreparedJob, prepare};

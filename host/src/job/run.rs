@@ -152,7 +152,6 @@ impl PreparedJob {
 
     fn run_with_checkpoints(&self, mut checkpointing: Checkpointing, options: RunOptions<'_>) -> Result<Ran, JobError> {
         let RunOptions { executor, start, control, progress, say, simulation, .. } = options;
-        let location = |id: CheckpointId| checkpointing.location(id);
         let (first, discard) = match checkpointing.beginning(&start)? {
             Beginning::Fresh => (None, None),
             Beginning::From(origin) => {
@@ -167,7 +166,7 @@ impl PreparedJob {
                 say(&format!(
                     "{} has come to the end of its input before, with checkpoint {id} ({}): nothing is left to do; to run it again from the beginning, add --from none",
                     self.spec.name,
-                    location(id)
+                    checkpointing.location(id)
                 ));
                 return Ok(self.nothing_to_do(id));
             }
@@ -182,11 +181,20 @@ impl PreparedJob {
         let (mut origin, mut restarts) = (None, 0);
         let mut discard = discard;
         loop {
+            control.begin_attempt();
+            let began = match (restarts, discard) {
+                (0, Some(after)) => checkpointing.discard_after(after),
+                (0, None) => Ok(()),
+                _ => checkpointing.beginning_again().map(|again| {
+                    origin = again;
+                    let from = origin.as_ref().or(first.as_ref()).map(|origin| origin.manifest().id);
+                    let from = from.map_or("the beginning".to_owned(), |id| format!("checkpoint {id}"));
+                    say(&format!("starting again from {from}"));
+                }),
+            };
             let from: Option<&Origin> = origin.as_ref().or(first.as_ref());
             let restored_from = from.map(|origin| origin.manifest().id);
-            control.begin_attempt();
-            let discarded = discard.map_or(Ok(()), |after| checkpointing.discard_after(after));
-            let readied = discarded.and_then(|()| checkpointing.prepare_ends(from, discard.take()));
+            let readied = began.and_then(|()| checkpointing.prepare_ends(from, discard.take()));
             let tried = readied.and_then(|()| {
                 self.attempt(&machine, &control, Some((&mut checkpointing, from, simulation.as_ref())), progress)
             });
@@ -235,19 +243,7 @@ impl PreparedJob {
                     return Ok(ran);
                 }
             };
-            say(&format!("attempt failed: {fault}"));
-            origin = match checkpointing.beginning_again() {
-                Ok(again) => again,
-                Err(error) => {
-                    let text = format!("{}; and it can't go on: {error}", fault.message);
-                    return Ok(Ran { fault: Some(Fault { message: text, ..fault }), ..ran });
-                }
-            };
-            let from = match origin.as_ref().or(first.as_ref()) {
-                Some(origin) => format!("from checkpoint {}", origin.manifest().id),
-                None => "from the beginning".to_owned(),
-            };
-            say(&format!("starting again {from} in {:.1} s", wait.as_secs_f64()));
+            say(&format!("attempt failed: {fault}; starting again in {:.1} s", wait.as_secs_f64()));
             restarts += 1;
             machine.wait(wait, &control);
             if control.stop.load(Ordering::Relaxed) {

@@ -173,3 +173,60 @@ fn build_refuses_what_asks_for_too_much() {
     let said = say(&["build", "tests/guests/unsupported"]);
     said.refused(3, &["was refused", "asks for timers (register), which this version does not support"]);
 }
+
+/// Every file and folder below one.
+fn tree(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder can be listed") {
+        let path = entry.expect("an entry").path();
+        found.push(path.display().to_string());
+        if path.is_dir() {
+            found.extend(tree(&path));
+        }
+    }
+    found.sort_unstable();
+    found
+}
+
+#[test]
+fn plan_says_where_a_run_would_begin_and_touches_nothing() {
+    let folder = folder();
+    let storage = format!("checkpoint.storage={}", folder.path().join("storage").display());
+    let job = root().join("plugins/keyed-sum/job.toml").display().to_string();
+    let with = |words: &[&str], more: &[&str]| {
+        let mut command = wasmill(words);
+        let sets =
+            [storage.as_str(), "checkpoint.interval=10s", "source.numbers.count=3000", "sink.sums.type=blackhole"];
+        command.arg(&job).args(sets.map(|set| format!("--set={set}"))).args(more).current_dir(folder.path());
+        Said::from(command.output().expect("it can be started"))
+    };
+    let fresh = with(&["plan"], &[]);
+    let shown = fresh.expect(0);
+    assert!(shown.ends_with("storage/keyed-sum\n  a run begins at the beginning\n"), "{shown}");
+    assert_eq!(document(&with(&["plan", "--json"], &[]))["checkpoints"]["begins"], json!("fresh"));
+    assert_eq!(tree(folder.path()), Vec::<String>::new());
+
+    with(&["run"], &[]).expect(0);
+    let before = tree(folder.path());
+    let shown = with(&["plan"], &[]).expect(0).to_owned();
+    assert!(shown.contains("  the job has come to the end of its input with checkpoint 1 ("), "{shown}");
+    let plan = document(&with(&["plan", "--json"], &[]));
+    assert_eq!(
+        (&plan["checkpoints"]["begins"], &plan["checkpoints"]["checkpoint"]),
+        (&json!("already-done"), &json!(1))
+    );
+    let location = plan["checkpoints"]["location"].as_str().expect("a path");
+    let shown = with(&["plan"], &["--from", location]).expect(0).to_owned();
+    assert!(shown.contains("  a run goes on from checkpoint 1 ("), "{shown}");
+    assert!(with(&["plan"], &["--from", "none"]).expect(0).contains("  a run begins at the beginning\n"));
+    let misfit = with(&["plan"], &["--set", "max-parallelism=64"]);
+    assert!(misfit.expect(4).ends_with("  a run can't begin\n"), "the plan is shown all the same");
+    assert!(misfit.err.contains("max-parallelism is 64 in the job and 128 in the checkpoint"), "{}", misfit.err);
+    assert_eq!(before, tree(folder.path()));
+}
+
+#[test]
+fn plan_begins_from_no_place_where_a_job_takes_no_checkpoints() {
+    say(&["plan", JOB, "--from", "elsewhere"]).refused(2, &["takes no checkpoints", "leave out --from"]);
+    assert_eq!(document(&say(&["plan", JOB, "--json"]))["checkpoints"], json!(null));
+}

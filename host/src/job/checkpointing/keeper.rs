@@ -19,6 +19,7 @@ use crate::{
         put_same,
     },
     operator::{KeepSnapshots, TakenSnapshot},
+    runtime::Control,
     state::{Change, Piece, PieceOrder, StoredBytes, WritePieces},
     stream::{CheckpointId, Fault, FaultKind},
 };
@@ -36,6 +37,8 @@ pub(super) struct Writing {
     pub(super) attempt: u64,
     /// Nobody wants what is still to be written.
     cancelled: AtomicBool,
+    /// When the attempt ends because a task failed, tasks wait for their writers to end, and nobody wants anything either.
+    control: Arc<Control>,
     /// The names of all segments that the attempt's state consists of, or may: from before they are written until they are replaced.
     in_use: Mutex<BTreeSet<String>>,
     /// Plugins that are in the storage.
@@ -61,10 +64,11 @@ impl Writing {
         attempt: u64,
         in_use: BTreeSet<String>,
         patience: Patience,
+        control: Arc<Control>,
         failed: Box<dyn Fn(Fault) + Send + Sync>,
     ) -> Self {
         let (cancelled, plugins) = (AtomicBool::new(false), Mutex::default());
-        Self { storage, attempt, cancelled, in_use: Mutex::new(in_use), plugins, patience, failed }
+        Self { storage, attempt, cancelled, control, in_use: Mutex::new(in_use), plugins, patience, failed }
     }
 
     /// Nobody wants what is still to be written.
@@ -99,7 +103,15 @@ impl Writing {
     pub(super) fn put_plugin(&self, name: &str, component: &bytes::Bytes) -> Result<(), StorageError> {
         let mut plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
         if !plugins.contains(name) {
-            put_same(&*self.storage, name, component.clone())?;
+            match put_same(&*self.storage, name, component.clone()) {
+                // The name says what the bytes are: what lies there was damaged.
+                Err(error) if error.kind == StorageErrorKind::AlreadyThere => {
+                    tracing::warn!("{error}; it is not what its name says, and is replaced");
+                    self.storage.delete(name)?;
+                    put_same(&*self.storage, name, component.clone())?;
+                }
+                other => other?,
+            }
             plugins.insert(name.to_owned());
         }
         Ok(())
@@ -119,7 +131,7 @@ impl Writing {
     }
 
     pub(super) fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Acquire)
+        self.cancelled.load(Ordering::Acquire) || self.control.abort.load(Ordering::Acquire)
     }
 
     /// Puts a file, however long that takes. False: nobody wants it any more, or it can't be.

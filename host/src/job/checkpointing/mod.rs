@@ -17,7 +17,7 @@ mod storing;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -39,7 +39,7 @@ pub(super) use self::{driver::Driver, restore::Origin};
 use super::{
     PreparedJob, Start, StartFrom,
     plugins::JobError,
-    stored_state::{Checkpoints, DeletionError, JobLock, StatePlace, StoredStateError},
+    stored_state::{Checkpoints, DeletionError, FolderContents, JobLock, StatePlace, StoredStateError},
 };
 use crate::{
     background::Background,
@@ -61,11 +61,13 @@ const ATTEMPT_TRIES: u32 = 100;
 pub(super) struct Checkpointing {
     settings: CheckpointSettings,
     checkpoints: Checkpoints,
-    /// While it lives no other process runs this job, where that can be seen.
-    _lock: JobLock,
+    /// While it lives no other process runs this job, where that can be seen. None: nothing is run, only looked at.
+    _lock: Option<JobLock>,
     graph: Graph,
     /// The attempts of this run.
     attempts: Vec<u64>,
+    /// The newest checkpoint that was there when it was decided where the attempt begins.
+    newest_seen: Option<CheckpointId>,
     pub(super) counters: Arc<Mutex<CheckpointCounters>>,
 }
 
@@ -85,6 +87,25 @@ impl Checkpointing {
     /// # Errors
     /// When the storage can't be used, or the job runs.
     pub(super) fn open(job: &PreparedJob, settings: &CheckpointSettings) -> Result<Self, JobError> {
+        let (storage, folder) = Self::storage_of(job, settings)?;
+        Self::with_storage(job, settings, storage, folder.as_deref())
+    }
+
+    /// Opens the storage only to see where a run would begin.
+    ///
+    /// # Errors
+    /// When the storage can't be used.
+    pub(super) fn peek(job: &PreparedJob, settings: &CheckpointSettings) -> Result<Self, JobError> {
+        let (storage, folder) = Self::storage_of(job, settings)?;
+        let storage: Arc<dyn Storage> = Arc::new(Below::new(storage, &job.spec.name));
+        Ok(Self::of(job, settings, Checkpoints::new(storage, folder), None))
+    }
+
+    /// The storage, and the job's folder in it if that is on a local disk.
+    fn storage_of(
+        job: &PreparedJob,
+        settings: &CheckpointSettings,
+    ) -> Result<(Arc<dyn Storage>, Option<PathBuf>), JobError> {
         let location = match &settings.storage.value {
             StorageSpec::Folder(path) => Ok(StorageLocation::Folder(path.clone())),
             StorageSpec::Url(url) => StorageLocation::parse(url, &job.spec.folder),
@@ -99,10 +120,10 @@ impl Checkpointing {
             StorageLocation::Folder(folder) => Some(folder.join(&job.spec.name)),
             _ => None,
         };
-        Self::with_storage(job, settings, storage, folder.as_deref())
+        Ok((storage, folder))
     }
 
-    /// The same with a storage that is open.
+    /// As [`Self::open`], with a storage that is open.
     pub(super) fn with_storage(
         job: &PreparedJob,
         settings: &CheckpointSettings,
@@ -121,14 +142,19 @@ impl Checkpointing {
             )),
             error => JobError::Running(error.to_string()),
         })?;
-        Ok(Self {
+        Ok(Self::of(job, settings, checkpoints, Some(lock)))
+    }
+
+    fn of(job: &PreparedJob, settings: &CheckpointSettings, checkpoints: Checkpoints, lock: Option<JobLock>) -> Self {
+        Self {
             graph: Graph::new(job, settings.mode),
             settings: settings.clone(),
             checkpoints,
             _lock: lock,
             attempts: Vec::new(),
+            newest_seen: None,
             counters: Arc::default(),
-        })
+        }
     }
 
     fn storage(&self) -> &Arc<dyn Storage> {
@@ -139,13 +165,16 @@ impl Checkpointing {
     ///
     /// # Errors
     /// When what was asked for can't be restored, or does not fit the job.
-    pub(super) fn beginning(&self, start: &Start) -> Result<Beginning, JobError> {
+    pub(super) fn beginning(&mut self, start: &Start) -> Result<Beginning, JobError> {
         let wanted = match &start.from {
             StartFrom::Latest => Wanted::Latest,
             StartFrom::Nothing => Wanted::None,
-            StartFrom::Place(place) => return self.beginning_at(place, start),
+            StartFrom::Place(place) => {
+                self.look()?;
+                return self.beginning_at(place, start);
+            }
         };
-        let contents = self.checkpoints.contents().map_err(JobError::State)?;
+        let contents = self.look()?;
         let beginning = match resolve(wanted, &contents.folders()) {
             Resolution::Fresh => Beginning::Fresh,
             Resolution::Restore(id) => Beginning::From(self.origin(id)?),
@@ -157,6 +186,13 @@ impl Checkpointing {
         };
         self.check_discard(&beginning, start)?;
         self.fitting(beginning)
+    }
+
+    /// What there is now.
+    fn look(&mut self) -> Result<FolderContents, JobError> {
+        let contents = self.checkpoints.contents().map_err(JobError::State)?;
+        self.newest_seen = newest(&contents);
+        Ok(contents)
     }
 
     fn beginning_at(&self, place: &Path, start: &Start) -> Result<Beginning, JobError> {
@@ -218,8 +254,8 @@ impl Checkpointing {
     ///
     /// # Errors
     /// When that checkpoint can't be restored.
-    pub(super) fn beginning_again(&self) -> Result<Option<Origin>, JobError> {
-        let contents = self.checkpoints.contents().map_err(JobError::State)?;
+    pub(super) fn beginning_again(&mut self) -> Result<Option<Origin>, JobError> {
+        let contents = self.look()?;
         let of_this_run = |attempt: Option<u64>| attempt.is_some_and(|attempt| self.attempts.contains(&attempt));
         let folders: Vec<_> = contents.folders().into_iter().filter(|folder| of_this_run(folder.attempt)).collect();
         match resolve(Wanted::Latest, &folders) {
@@ -235,7 +271,7 @@ impl Checkpointing {
     /// When the storage can't be used.
     fn begin_attempt(&mut self) -> Result<u64, JobError> {
         for _ in 0..ATTEMPT_TRIES {
-            let number = storing::newest_attempt(&**self.storage()).map_err(JobError::Storage)?.unwrap_or(0) + 1;
+            let number = storing::newest_known_attempt(&**self.storage()).map_err(JobError::Storage)?.unwrap_or(0) + 1;
             match self.storage().put_new(&Names::attempt(number), bytes::Bytes::from_static(b"attempt")) {
                 Ok(()) => {
                     self.attempts.push(number);
@@ -300,7 +336,11 @@ impl Checkpointing {
     pub(super) fn attempt(&mut self, origin: Option<&Origin>, setup: AttemptSetup) -> Result<Attempt, JobError> {
         let number = self.begin_attempt()?;
         let contents = self.checkpoints.contents().map_err(JobError::State)?;
-        let last = contents.checkpoints.iter().map(|checkpoint| checkpoint.id).max();
+        let last = newest(&contents);
+        // Whoever takes one from now on sees the mark of this attempt, and ends.
+        if let Some(last) = last.filter(|last| Some(*last) > self.newest_seen) {
+            return Err(JobError::Running(format!("another run of this job has just taken checkpoint {last}")));
+        }
         let restored_from = origin.filter(|origin| origin.is_own).map(|origin| origin.manifest().id);
         // Above all that are complete; the number of one that never was may be given again, to an attempt whose segments and hidden results have other names.
         let next = last.max(origin.map(|origin| origin.manifest().id)).map_or(CheckpointId::FIRST, CheckpointId::next);
@@ -320,7 +360,14 @@ impl Checkpointing {
             // The driver may be gone.
             Box::new(move |fault| drop(send.send(TaskEvent::Failed(fault))))
         };
-        let writing = Writing::new(Arc::clone(self.storage()), number, in_use, setup.patience(), failed);
+        let writing = Writing::new(
+            Arc::clone(self.storage()),
+            number,
+            in_use,
+            setup.patience(),
+            Arc::clone(&setup.control),
+            failed,
+        );
         Ok(Attempt {
             next,
             restored_from,
@@ -383,10 +430,15 @@ impl Checkpointing {
     }
 }
 
+fn newest(contents: &FolderContents) -> Option<CheckpointId> {
+    contents.checkpoints.iter().map(|checkpoint| checkpoint.id).max()
+}
+
 /// How the tasks of an attempt are run.
 #[derive(Clone)]
 pub(super) struct AttemptSetup {
     pub(super) background: super::assemble::MakeBackground,
+    pub(super) control: Arc<Control>,
     pub(super) is_simulated: bool,
 }
 

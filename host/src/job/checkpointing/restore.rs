@@ -31,10 +31,13 @@ impl Origin {
 
     /// Where it is and when it was taken, for people.
     pub(in crate::job) fn describe(&self) -> String {
-        let manifest = self.manifest();
-        let location = self.checkpoint.storage().location(&Names::manifest(manifest.id));
-        let folder = location.strip_suffix("/manifest.json").unwrap_or(&location);
-        format!("{folder}, of {}", humantime::format_rfc3339_seconds(manifest.completed))
+        format!("{}, of {}", self.location(), humantime::format_rfc3339_seconds(self.manifest().completed))
+    }
+
+    /// Its path or URL.
+    pub(in crate::job) fn location(&self) -> String {
+        let location = self.checkpoint.storage().location(&Names::manifest(self.manifest().id));
+        location.strip_suffix("/manifest.json").unwrap_or(&location).to_owned()
     }
 
     fn operator(&self, id: &str) -> Option<&CheckpointedOperator> {

@@ -79,6 +79,15 @@ pub(super) fn newest_attempt(storage: &dyn Storage) -> Result<Option<u64>, Stora
     Ok(attempts.max())
 }
 
+/// The highest attempt of which anything is left: no other one may write under its names, also when its mark was lost.
+pub(super) fn newest_known_attempt(storage: &dyn Storage) -> Result<Option<u64>, StorageError> {
+    let attempts = storage.list("")?.into_iter().filter_map(|file| match Names::parse(&file.name) {
+        Some(Name::Attempt(number) | Name::Segment { attempt: number, .. }) => Some(number),
+        _ => None,
+    });
+    Ok(attempts.max())
+}
+
 /// Deletes what no checkpoint that is kept refers to and the attempt does not need. Returns how many files went; none when it could not be found out.
 pub(super) fn delete_old(
     writing: &Writing,

@@ -78,6 +78,7 @@ impl Tried {
     pub(super) fn not_begun(job: &PreparedJob, error: &JobError) -> Self {
         let kind = match error {
             JobError::Fault(fault) => fault.kind,
+            JobError::State(error) if error.is_of_storage() => FaultKind::External,
             JobError::State(_) | JobError::Refused(_) => FaultKind::Unfit,
             _ => FaultKind::External,
         };
@@ -145,6 +146,7 @@ impl PreparedJob {
             Some((checkpointing, origin, _)) => {
                 let setup = AttemptSetup {
                     background: Arc::clone(&background),
+                    control: Arc::clone(control),
                     is_simulated: machine.executor != Executor::Threads,
                 };
                 let mut attempt = checkpointing.attempt(origin, setup)?;

@@ -1,6 +1,6 @@
 //! Keyed state in cells: maps, lists, and point states in namespaces. What a call writes here is made at once and taken back when the call fails, so reads see it.
 
-use super::{Exchange, STAGED_CALL_BYTES};
+use super::{Exchange, Phase, STAGED_CALL_BYTES};
 use crate::{
     operator::stage_error::{StageError, no_keys, no_state, quiet, too_large, unknown_slot},
     state::{
@@ -271,7 +271,7 @@ impl Exchange {
     /// Keyed state may be used in this call.
     #[inline]
     fn check_phase(&self, function: &str) -> Result<(), StageError> {
-        if !self.phase.is_transaction() {
+        if !self.phase.is_transaction() || self.phase == Phase::Snapshot {
             return Err(quiet(function));
         }
         if self.phase.is_without_keys() { Err(no_keys(function)) } else { Ok(()) }

@@ -1,6 +1,6 @@
 //! What a call emits.
 
-use super::{Exchange, OutputRule, STAGED_CALL_BYTES};
+use super::{Exchange, OutputRule, Phase, STAGED_CALL_BYTES};
 use crate::{
     operator::{
         stage_error::{StageError, check_sizes, quiet, too_large},
@@ -101,7 +101,7 @@ impl Exchange {
         ends: &[u32],
         timestamps: &[i64],
     ) -> Result<OutputRule, StageError> {
-        if !self.phase.is_transaction() {
+        if !self.phase.is_transaction() || self.phase == Phase::Snapshot {
             return Err(quiet("emit"));
         }
         let Some(rule) = self.rules.get(output as usize).copied() else {
