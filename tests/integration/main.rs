@@ -13,6 +13,7 @@ mod harness;
 mod misbehaving;
 mod properties;
 mod reference;
+mod simulation;
 mod sources;
 mod stop;
 mod two_inputs;

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::simulation::Simulation;
+pub use self::simulation::{Happening, Landmark, Moment, Simulation};
 use self::{attempt::Machine, simulation::Backgrounds};
 use super::{
     checkpointing::{Beginning, CheckpointCounters, Checkpointing, Origin},
@@ -128,15 +128,15 @@ impl PreparedJob {
 
     /// A job without checkpoints resumes nothing, and is not started again.
     fn run_once(&self, options: RunOptions<'_>) -> Result<Ran, JobError> {
-        let RunOptions { executor, control, progress, .. } = options;
+        let RunOptions { executor, control, progress, simulation, .. } = options;
         for (spec, source) in self.spec.sources.iter().zip(&self.sources) {
             source.prepare(None).map_err(|source| JobError::Connector { id: spec.id.value.clone(), source })?;
         }
         for (spec, sink) in self.spec.sinks.iter().zip(&self.sinks) {
             sink.prepare(Commits::AtEnd).map_err(|source| JobError::Connector { id: spec.id.value.clone(), source })?;
         }
-        let machine = Machine::new(executor, None);
-        let tried = self.attempt(&machine, &control, None, progress)?;
+        let mut machine = Machine::new(executor, simulation.as_ref());
+        let tried = self.attempt(&mut machine, &control, None, progress)?;
         let stopped = control.stop.load(Ordering::Relaxed);
         let fault =
             tried.result.and_then(|()| self.finish_dump(if stopped { Ended::Stopped } else { Ended::Done })).err();
@@ -174,24 +174,41 @@ impl PreparedJob {
             }
         };
         checkpointing.caveats().iter().for_each(|caveat| say(&format!("note: {caveat}")));
-        let machine = Machine::new(executor, simulation.as_ref().map(|simulation| simulation.seed));
+        let mut machine = Machine::new(executor, simulation.as_ref());
         let seed = match executor {
             Executor::Seeded(seed) => seed,
             Executor::Threads => u64::from(std::process::id()),
         };
+        if let Some(happenings) = &mut machine.happenings {
+            happenings.begin_from(first.as_ref().map(|origin| origin.manifest().id));
+        }
         let mut policy = RestartPolicy::new(self.spec.restart.strategy, seed);
-        let (mut origin, mut restarts) = (None, 0);
+        let mut restarts = 0;
         let mut discard = discard;
         loop {
-            let from: Option<&Origin> = origin.as_ref().or(first.as_ref());
-            let restored_from = from.map(|origin| origin.manifest().id);
+            // The storage may be away when it is asked where to go on.
+            let again = if restarts == 0 { Ok(None) } else { checkpointing.beginning_again() };
             control.begin_attempt();
-            let tried = checkpointing.prepare_ends(from, discard.take()).and_then(|()| {
-                if let (Some(after), 0) = (start.discard_results_after, restarts) {
-                    checkpointing.discard_after(after)?;
+            let (restored_from, tried) = match again {
+                Err(error) => (None, Err(error)),
+                Ok(again) => {
+                    let from: Option<&Origin> = again.as_ref().or(first.as_ref());
+                    let restored_from = from.map(|origin| origin.manifest().id);
+                    if restarts > 0 {
+                        match restored_from {
+                            Some(id) => say(&format!("starting again from checkpoint {id}")),
+                            None => say("starting again from the beginning"),
+                        }
+                    }
+                    let tried = checkpointing.prepare_ends(from, discard.take()).and_then(|()| {
+                        if let (Some(after), 0) = (start.discard_results_after, restarts) {
+                            checkpointing.discard_after(after)?;
+                        }
+                        self.attempt(&mut machine, &control, Some((&mut checkpointing, from)), progress)
+                    });
+                    (restored_from, tried)
                 }
-                self.attempt(&machine, &control, Some((&mut checkpointing, from, simulation.as_ref())), progress)
-            });
+            };
             let tried = match tried {
                 Ok(tried) => tried,
                 // What is wrong at the start is wrong with the job.
@@ -220,7 +237,7 @@ impl PreparedJob {
                 place: fault.message.clone(),
                 restored_from,
             };
-            let wait = match policy.failed(machine.began.elapsed(), &facts) {
+            let wait = match policy.failed(machine.elapsed(), &facts) {
                 Decision::RestartAfter(wait) if !stopped => wait,
                 Decision::RestartAfter(_) => return Ok(ran),
                 Decision::GiveUp { reason } => {
@@ -228,19 +245,7 @@ impl PreparedJob {
                     return Ok(ran);
                 }
             };
-            say(&format!("attempt failed: {fault}"));
-            origin = match checkpointing.beginning_again() {
-                Ok(again) => again,
-                Err(error) => {
-                    let text = format!("{}; and it can't go on: {error}", fault.message);
-                    return Ok(Ran { fault: Some(Fault { message: text, ..fault }), ..ran });
-                }
-            };
-            let from = match origin.as_ref().or(first.as_ref()) {
-                Some(origin) => format!("from checkpoint {}", origin.manifest().id),
-                None => "from the beginning".to_owned(),
-            };
-            say(&format!("starting again {from} in {:.1} s", wait.as_secs_f64()));
+            say(&format!("attempt failed: {fault}; trying again in {:.1} s", wait.as_secs_f64()));
             restarts += 1;
             machine.wait(wait, &control);
             if control.stop.load(Ordering::Relaxed) {

@@ -182,6 +182,8 @@ impl TaskKeeper {
         while let Some(first) = written.complete.first_entry().filter(|first| *first.key() <= checkpoint) {
             let mut kept = first.remove();
             taken.segments.append(&mut kept.segments);
+            // That of a checkpoint that came to nothing.
+            self.writing.release(taken.operator_state.iter().map(|segment| &segment.name));
             taken = KeptSnapshot { segments: std::mem::take(&mut taken.segments), ..kept };
         }
         Some(taken)

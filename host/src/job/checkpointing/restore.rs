@@ -60,13 +60,21 @@ impl Origin {
         tasks.iter().map(|task| task.watermark).min().flatten().map(EventTime)
     }
 
-    /// The segments from which a task of `key_groups` is restored, oldest first.
-    pub(super) fn chain(&self, operator: &str, key_groups: &Range<u32>) -> Vec<SegmentOfTask> {
+    /// The tasks whose keys a task of `key_groups` takes over.
+    fn former(&self, operator: &str, key_groups: &Range<u32>) -> Vec<&CheckpointedTask> {
         let tasks = self.operator(operator).map_or(&[][..], |operator| &operator.tasks);
-        let of_task = tasks.iter().filter(|task| overlap(&task.key_groups, key_groups));
-        // Of different tasks they have nothing in common, so their order among each other means nothing.
-        let segments = of_task.flat_map(|task| &task.segments);
-        segments.filter(|segment| overlap(&segment.facts.key_groups, key_groups)).cloned().collect()
+        tasks.iter().filter(|former| overlap(&former.key_groups, key_groups)).collect()
+    }
+
+    /// The segments on which the next checkpoints of a task of `key_groups` build, oldest first.
+    ///
+    /// Those of several former tasks make no chain: one of them may have a segment, from a time of fewer tasks, that also holds what another one's keys were then. So a task that takes over from
+    /// several begins a chain of its own.
+    pub(super) fn chain(&self, operator: &str, key_groups: &Range<u32>) -> Vec<SegmentOfTask> {
+        match self.former(operator, key_groups).as_slice() {
+            [former] if self.is_own => segments_of(former, key_groups),
+            _ => Vec::new(),
+        }
     }
 
     /// What a task of an operator begins with.
@@ -82,20 +90,25 @@ impl Origin {
     ) -> Result<Restored, StoredStateError> {
         let Some(operator) = self.operator(&vertex.id) else { return Ok(Restored::default()) };
         let key_groups = key_groups_of_task(task, vertex.parallelism, max_parallelism);
-        let former: Vec<&CheckpointedTask> =
-            operator.tasks.iter().filter(|former| overlap(&former.key_groups, &key_groups)).collect();
-        let chain = self.chain(&vertex.id, &key_groups);
+        let former = self.former(&vertex.id, &key_groups);
         let storage = self.checkpoint.storage();
-        let keyed: Option<Box<dyn RestoreKeyed>> = match chain.is_empty() {
-            true => None,
-            false => Some(Box::new(MergedState { storage: Arc::clone(storage), chain, key_groups })),
+        let has_keyed = former.iter().any(|former| !segments_of(former, &key_groups).is_empty());
+        let keyed: Option<Box<dyn RestoreKeyed>> = match has_keyed {
+            false => None,
+            true => {
+                let part = |former: &&CheckpointedTask| {
+                    let own = former.key_groups.start.max(key_groups.start)..former.key_groups.end.min(key_groups.end);
+                    (segments_of(former, &own), own)
+                };
+                Some(Box::new(MergedState { storage: Arc::clone(storage), parts: former.iter().map(part).collect() }))
+            }
         };
         Ok(Restored {
             operator_state: operator_state::restored(storage, operator, &facts.descriptor, task, vertex.parallelism)?,
             list_elements: former.iter().map(|former| former.list_elements).max().unwrap_or(0),
             visited: former.iter().filter(|former| former.ended).map(|former| former.key_groups.clone()).collect(),
             keyed,
-            is_known: self.is_own,
+            is_known: self.is_own && former.len() == 1,
         })
     }
 
@@ -184,11 +197,16 @@ fn overlap(one: &Range<u32>, other: &Range<u32>) -> bool {
     one.start < other.end && other.start < one.end
 }
 
+/// The segments of a task that have something of `key_groups`, oldest first.
+fn segments_of(task: &CheckpointedTask, key_groups: &Range<u32>) -> Vec<SegmentOfTask> {
+    task.segments.iter().filter(|segment| overlap(&segment.facts.key_groups, key_groups)).cloned().collect()
+}
+
 /// The keyed state of a task in the segments of a checkpoint.
 struct MergedState {
     storage: Arc<dyn Storage>,
-    chain: Vec<SegmentOfTask>,
-    key_groups: Range<u32>,
+    /// Of each former task its segments, oldest first, and the key groups that are taken over from it; ascending by those.
+    parts: Vec<(Vec<SegmentOfTask>, Range<u32>)>,
 }
 
 /// Segments by their runs, oldest first, as those who merge want them.
@@ -203,11 +221,12 @@ pub(super) fn runs_of(
 
 impl RestoreKeyed for MergedState {
     fn restore(self: Box<Self>, put: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), Fault>) -> Result<(), Fault> {
-        let mut merge = Merge::open(runs_of(&self.storage, &self.chain), self.key_groups.clone(), Marks::Drop)
-            .map_err(unreadable)?;
-        while merge.advance().map_err(unreadable)? {
-            if let Entry::Value(value) = merge.entry() {
-                put(merge.key(), value)?;
+        for (chain, key_groups) in self.parts {
+            let mut merge = Merge::open(runs_of(&self.storage, &chain), key_groups, Marks::Drop).map_err(unreadable)?;
+            while merge.advance().map_err(unreadable)? {
+                if let Entry::Value(value) = merge.entry() {
+                    put(merge.key(), value)?;
+                }
             }
         }
         Ok(())

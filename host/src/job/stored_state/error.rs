@@ -142,7 +142,7 @@ impl StoredStateError {
     }
 
     /// Whether it says nothing of what is stored, but that the storage can't be asked.
-    pub(super) fn is_of_storage(&self) -> bool {
+    pub(in crate::job) fn is_of_storage(&self) -> bool {
         matches!(self.problem, StoredStateProblem::Storage(_))
     }
 }
