@@ -107,6 +107,29 @@ fn letters() {
 }
 
 #[test]
+fn a_task_that_takes_over_from_several_does_not_bring_back_what_they_had_before() {
+    // With one task there is a segment of all keys, which all three refer to; then one has to read it as each of the three saw it.
+    for (job, seed) in [("words", 1), ("words", 2), ("sums", 1), ("sums-in-order", 1)] {
+        Case::new(jobs::find(job), seed).run_at(&[1, 3, 1, 2]);
+    }
+}
+
+#[test]
+fn cases_that_found_something_find_it_no_more() {
+    for (job, seed) in [
+        // Segments of several tasks made no chain.
+        ("words", 3),
+        ("sums-in-order", 1_000_003),
+        // The last deletion of what is old was not waited for.
+        ("figures", 0),
+        // Operator state of a checkpoint that was given up stayed in the storage.
+        ("alerts", 6),
+    ] {
+        run(jobs::find(job), seed);
+    }
+}
+
+#[test]
 fn the_same_seed_does_the_same_again() {
     let next = AtomicUsize::new(0);
     let work = || {

@@ -29,8 +29,12 @@ use crate::{
 
 /// So many runs are disturbed at most; then one is left alone, and has to end.
 const DISTURBED_MAX: u64 = 8;
+/// A run that has not come to an end after so many steps never will.
+const STEPS_MAX: u64 = 400_000;
 /// What a step takes in simulated time.
 const STEP: Duration = Duration::from_micros(100);
+/// With less, no checkpoint of many tasks would ever be complete.
+const TIMEOUT_MIN: Duration = Duration::from_millis(30);
 /// What a call of the storage that is delayed takes.
 const DELAY: Duration = Duration::from_millis(3);
 /// Sizes of batches.
@@ -130,6 +134,35 @@ impl<'j> Case<'j> {
         world.trace
     }
 
+    /// Stops the job after its first checkpoints and goes on at the next of these parallelisms, where it comes to its end at the last one.
+    pub(crate) fn run_at(&self, parallelisms: &[u64]) {
+        let results = folder();
+        let mut random = Random::new(self.seed);
+        let mut world = World::new(results.path(), self.job.sinks, self.seed);
+        world.retain = 2;
+        let interval = STEP * self.straight_steps(1) as u32 / 16;
+        for (run, parallelism) in parallelisms.iter().enumerate() {
+            let is_last = run + 1 == parallelisms.len();
+            let job = self.job.job().set("parallelism", parallelism).set("batch.records", 1);
+            let job = job
+                .set("checkpoint.interval", format!("{}us", interval.as_micros()))
+                .set("checkpoint.retain", world.retain);
+            let state = world.folders.root.join(format!(".state-{run}"));
+            let stop = (Moment { after: Landmark::Completed(1), steps: 0 }, Happening::Stop);
+            let plan = RunPlan {
+                job: job.set("state.directory", state.display()),
+                seed: random.draw(),
+                happenings: if is_last { Vec::new() } else { vec![stop] },
+                describe: format!("{parallelism} tasks"),
+                fails: false,
+            };
+            let ended = self.run_once(&mut world, plan, &mut random);
+            assert_eq!(ended, is_last, "{}", self.describe(&world));
+            self.check_so_far(&world);
+        }
+        self.check_end(&mut world, &mut random);
+    }
+
     fn describe(&self, world: &World) -> String {
         format!("{} with seed {}:\n{}\n", self.job.name, self.seed, world.trace.join("\n"))
     }
@@ -141,7 +174,7 @@ impl<'j> Case<'j> {
         let place = random.one_of(&[Place::Memory, Place::Disk("1B"), Place::Disk("64KiB")]);
         let checkpoints = random.within(2..25);
         let interval = (STEP * steps as u32 / checkpoints as u32).max(Duration::from_millis(1));
-        let timeout = if random.percent(20) { interval } else { Duration::from_secs(60) };
+        let timeout = if random.percent(20) { interval.max(TIMEOUT_MIN) } else { Duration::from_secs(60) };
         let mut job = place.of(&self.job.job());
         job = job.set("parallelism", parallelism).set("batch.records", records);
         job = job.set("checkpoint.interval", format!("{}us", interval.as_micros()));
@@ -247,6 +280,8 @@ impl<'j> Case<'j> {
         world.trace.push(format!("run {}: {describe}", world.runs));
         world.runs += 1;
         let crashed: Arc<Mutex<Option<Left>>> = Arc::default();
+        let end = Moment { after: Landmark::Start, steps: STEPS_MAX };
+        happenings.push((end, Happening::Crash(Arc::new(|| {}))));
         for (_, what) in &mut happenings {
             if let Happening::Crash(then) = what {
                 let (crashed, folders) = (Arc::clone(&crashed), Folders::new(&world.folders.root, self.job.sinks));
@@ -263,8 +298,10 @@ impl<'j> Case<'j> {
         world.trace.extend(said.into_iter().map(|line| format!("  {line}")));
         let crashed = crashed.lock().unwrap_or_else(PoisonError::into_inner).take();
         world.trace.push(format!("  {} steps", steps.load(Ordering::Relaxed)));
+        assert!(steps.load(Ordering::Relaxed) < STEPS_MAX, "{}it never ends", self.describe(world));
         let has_crashed = crashed.is_some();
         if let Some(left) = crashed {
+            world.outage.set(Duration::ZERO..Duration::ZERO);
             world.faulty.crash().expect("the memory does not fail");
             let manifests = self.manifests(world);
             world.folders.put_back(&left, &manifests, random);
