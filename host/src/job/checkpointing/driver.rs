@@ -110,6 +110,8 @@ pub(in crate::job) struct Driver {
     newest_complete: Option<CheckpointId>,
     commit: Commit,
     finishing: Option<CheckpointId>,
+    /// How often what is old is being deleted now. The last time is waited for: no later one would do it.
+    deletions: u32,
     /// A newer attempt has taken over.
     fenced: bool,
     failed_checkpoints: Failures,
@@ -140,6 +142,7 @@ impl Driver {
             uncommitted: BTreeMap::new(),
             commit: Commit::Idle,
             finishing: None,
+            deletions: 0,
             fenced: false,
             failed_checkpoints: Failures::default(),
             failed_commits: Failures::default(),
@@ -172,7 +175,8 @@ impl Driver {
             self.commit_sinks()?;
             did = true;
         }
-        if let Some(last) = self.finishing.filter(|_| self.commit == Commit::Idle && self.is_committed()) {
+        let is_settled = self.commit == Commit::Idle && self.is_committed() && self.deletions == 0;
+        if let Some(last) = self.finishing.filter(|_| is_settled) {
             tracing::debug!("checkpoint {last} is the last one");
             self.finishing = None;
             self.setup.control.let_end();
@@ -197,6 +201,16 @@ impl Driver {
             Commit::Idle | Commit::Running => None,
         };
         self.setup.coordinator.wake_at().into_iter().chain(commit).min()
+    }
+
+    /// The checkpoint that is in flight.
+    pub(in crate::job) fn in_flight(&self) -> Option<CheckpointId> {
+        self.setup.coordinator.in_flight()
+    }
+
+    /// The newest checkpoint that is complete, of this attempt or the one that it began from.
+    pub(in crate::job) fn newest_complete(&self) -> Option<CheckpointId> {
+        self.newest_complete
     }
 
     /// The last complete checkpoint, and how many seconds ago it was complete.
@@ -265,6 +279,7 @@ impl Driver {
                 Ok(())
             }
             Outcome::Deleted(files) => {
+                self.deletions -= 1;
                 tracing::debug!("{files} files that no checkpoint needs were deleted");
                 Ok(())
             }
@@ -423,12 +438,12 @@ impl Driver {
         let Some(newest) = self.newest_complete else { return Ok(()) };
         let (writing, retain, graph) =
             (Arc::clone(&self.setup.writing), self.setup.retain, Arc::clone(&self.setup.graph));
-        let outcomes = self.outcomes.0.clone();
+        let told = Told { outcomes: self.outcomes.0.clone(), lost: Some(Outcome::Deleted(0)) };
+        self.deletions += 1;
         self.spawn(move || {
-            if let Some(deleted) = storing::delete_old(&writing, graph.plugin_names(), retain, newest) {
-                // The driver may be gone.
-                let _ = outcomes.send(Outcome::Deleted(deleted));
-            }
+            // What could not be deleted now is the next time.
+            let deleted = storing::delete_old(&writing, graph.plugin_names(), retain, newest);
+            told.tell(Outcome::Deleted(deleted.unwrap_or(0)));
         })
     }
 

@@ -346,7 +346,7 @@ impl Checkpointing {
         let next = last.max(origin.map(|origin| origin.manifest().id)).map_or(CheckpointId::FIRST, CheckpointId::next);
         let (send, events) = unbounded();
         let mut chains = Chains::default();
-        if let Some(origin) = origin.filter(|origin| origin.is_own) {
+        if let Some(origin) = origin {
             for (number, vertex, _) in self.graph.operators() {
                 for task in 0..vertex.parallelism {
                     let key_groups = key_groups_of_task(task, vertex.parallelism, self.graph.max_parallelism);
