@@ -32,6 +32,28 @@ pub struct Simulation {
     pub steps: Arc<AtomicU64>,
 }
 
+impl Simulation {
+    /// One in which nothing goes wrong, in time that passes only when every task waits.
+    pub fn new(seed: u64, storage: Arc<dyn Storage>) -> Self {
+        Self {
+            seed,
+            storage,
+            clock: Arc::default(),
+            step_time: Duration::ZERO,
+            happenings: Vec::new(),
+            steps: Arc::default(),
+        }
+    }
+
+    /// The process crashes after so many steps.
+    #[must_use]
+    pub fn crashing_after(mut self, steps: u64) -> Self {
+        let moment = Moment { after: Landmark::Start, steps };
+        self.happenings.push((moment, Happening::Crash(Arc::new(|| {}))));
+        self
+    }
+}
+
 /// A point in a run, whichever attempt it is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
