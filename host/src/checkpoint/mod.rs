@@ -29,6 +29,6 @@ pub use segment::{
     SegmentError, SegmentFacts, SegmentProblem, SegmentReader, SegmentWriter, VALUE_BYTES_MAX,
 };
 pub use storage::{
-    Below, Bucket, Faults, Faulty, Listed, MemoryStorage, ObjectStorage, Storage, StorageError, StorageErrorKind,
-    StorageLocation, StorageMode, Stored, put_same,
+    Below, Bucket, Faults, Faulty, Listed, MemoryStorage, ObjectStorage, Retrying, Storage, StorageError,
+    StorageErrorKind, StorageLocation, StorageMode, Stored, put_same,
 };

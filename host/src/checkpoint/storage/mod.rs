@@ -11,6 +11,7 @@ mod faulty;
 mod location;
 mod memory;
 mod object;
+mod retrying;
 mod stored;
 
 pub use below::Below;
@@ -19,6 +20,7 @@ pub use faulty::{Faults, Faulty, StorageMode};
 pub use location::{Bucket, StorageLocation};
 pub use memory::MemoryStorage;
 pub use object::ObjectStorage;
+pub use retrying::Retrying;
 pub use stored::Stored;
 
 use std::{fmt::Debug, ops::Range};

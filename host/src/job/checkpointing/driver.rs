@@ -110,6 +110,8 @@ pub(in crate::job) struct Driver {
     newest_complete: Option<CheckpointId>,
     commit: Commit,
     finishing: Option<CheckpointId>,
+    /// Behind the last checkpoint, what nobody needs was deleted.
+    swept: bool,
     /// How often what is old is being deleted now. The last time is waited for: no later one would do it.
     deletions: u32,
     /// A newer attempt has taken over.
@@ -142,6 +144,7 @@ impl Driver {
             uncommitted: BTreeMap::new(),
             commit: Commit::Idle,
             finishing: None,
+            swept: false,
             deletions: 0,
             fenced: false,
             failed_checkpoints: Failures::default(),
@@ -176,12 +179,19 @@ impl Driver {
             did = true;
         }
         let is_settled = self.commit == Commit::Idle && self.is_committed() && self.deletions == 0;
-        if let Some(last) = self.finishing.filter(|_| is_settled) {
-            tracing::debug!("checkpoint {last} is the last one");
-            self.finishing = None;
-            self.setup.control.let_end();
-            self.wake();
+        if let Some(last) = self.finishing.filter(|_| is_settled && !self.setup.merging.is_running()) {
             did = true;
+            if self.swept {
+                tracing::debug!("checkpoint {last} is the last one");
+                self.finishing = None;
+                self.setup.control.let_end();
+                self.wake();
+            } else {
+                // What was merged last, and whatever else came to nothing: nobody comes behind who would need it.
+                self.swept = true;
+                self.setup.writing.release_all();
+                self.delete_what_is_old()?;
+            }
         }
         if let Some(mut former) = self.setup.merging.poll(&mut self.setup.chains) {
             // After a merge that failed, the next checkpoint asks for another.
@@ -318,6 +328,7 @@ impl Driver {
             }
             Action::Finish(id) => {
                 self.finishing = Some(id);
+                self.setup.merging.cancel();
                 Ok(())
             }
             // Two runs that take over from each other would never come to an end.

@@ -86,9 +86,9 @@ impl Writing {
         self.in_use.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
     }
 
-    /// Says when nobody wants what is still to be written.
-    pub(super) fn cancelled(&self) -> &AtomicBool {
-        &self.cancelled
+    /// The last checkpoint is complete: it keeps all that is needed.
+    pub(super) fn release_all(&self) {
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// The attempt's state consists of these no more.

@@ -3,7 +3,13 @@
 //! One merge at a time, of one task, on a helper of its own: manifests don't wait for it. What it has made takes the place of what it was made of in the next manifest. A merge that
 //! fails has changed nothing; it is tried again after the next checkpoint.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 
@@ -30,17 +36,53 @@ struct Merged {
     result: Result<Vec<SegmentOfTask>, MergeError>,
 }
 
+/// Tells what became of a merge when it is dropped, also when the work was lost.
+struct Told((Sender<Merged>, Merged));
+
+impl Told {
+    fn tell(mut self, merged: Merged) {
+        self.0.1 = merged;
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        let (outcomes, merged) = &mut self.0;
+        let nothing = Merged { task: merged.task, former: Vec::new(), result: Err(MergeError::Cancelled) };
+        // The driver may be gone.
+        let _ = outcomes.send(std::mem::replace(merged, nothing));
+    }
+}
+
+impl Drop for Merging {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
 /// Merges runs of chains.
 pub(super) struct Merging {
     background: Arc<dyn Background>,
     writing: Arc<Writing>,
     outcomes: (Sender<Merged>, Receiver<Merged>),
     is_running: bool,
+    /// Nobody wants what is being merged.
+    cancelled: Arc<AtomicBool>,
 }
 
 impl Merging {
     pub(super) fn new(background: Arc<dyn Background>, writing: Arc<Writing>) -> Self {
-        Self { background, writing, outcomes: unbounded(), is_running: false }
+        Self { background, writing, outcomes: unbounded(), is_running: false, cancelled: Arc::default() }
+    }
+
+    /// Ends a merge that is running, as soon as it can be.
+    pub(super) fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Release);
+    }
+
+    /// Whether a merge is running.
+    pub(super) fn is_running(&self) -> bool {
+        self.is_running
     }
 
     /// Begins a merge, if a chain is worth one and none is running.
@@ -66,7 +108,11 @@ impl Merging {
             // The newest one's number is in nobody else's way.
             let number = runs[chosen.clone()].iter().flat_map(|run| run.iter()).map(|segment| segment.run).max();
             let (task, keeper, number) = (*task, Arc::clone(keeper), number.unwrap_or(0));
-            let (writing, outcomes) = (Arc::clone(&self.writing), self.outcomes.0.clone());
+            let writing = Arc::clone(&self.writing);
+            // Until it is known better: that nothing came of it.
+            let nothing = Merged { task, former: Vec::new(), result: Err(MergeError::Cancelled) };
+            let told = Told((self.outcomes.0.clone(), nothing));
+            let cancelled = Arc::clone(&self.cancelled);
             let work = move || {
                 let result = merge_runs(
                     &writing.storage,
@@ -75,14 +121,13 @@ impl Merging {
                     marks,
                     SEGMENT_BYTES_MAX,
                     &mut || keeper.name_segment(),
-                    writing.cancelled(),
+                    &cancelled,
                 );
                 let segments = |run: Run| {
                     let segments = run.segments.into_iter();
                     segments.map(|StoredSegment { name, facts }| SegmentOfTask { name, run: number, facts }).collect()
                 };
-                // The driver may be gone.
-                let _ = outcomes.send(Merged { task, former, result: result.map(segments) });
+                told.tell(Merged { task, former, result: result.map(segments) });
             };
             // Without a thread chains only grow longer.
             self.is_running = self.background.spawn(Box::new(work)).is_ok();

@@ -44,8 +44,8 @@ use super::{
 use crate::{
     background::Background,
     checkpoint::{
-        Below, Coordinator, CoordinatorSettings, Mode, Names, ObjectStorage, Resolution, Storage, StorageErrorKind,
-        StorageLocation, Wanted, resolve,
+        Below, Coordinator, CoordinatorSettings, Mode, Names, ObjectStorage, Resolution, Retrying, Storage,
+        StorageErrorKind, StorageLocation, Wanted, resolve,
     },
     connector::Commits,
     operator::{KeepSnapshots, Restored},
@@ -97,7 +97,7 @@ impl Checkpointing {
     /// When the storage can't be used.
     pub(super) fn peek(job: &PreparedJob, settings: &CheckpointSettings) -> Result<Self, JobError> {
         let (storage, folder) = Self::storage_of(job, settings)?;
-        let storage: Arc<dyn Storage> = Arc::new(Below::new(storage, &job.spec.name));
+        let storage: Arc<dyn Storage> = Arc::new(Retrying::new(Arc::new(Below::new(storage, &job.spec.name))));
         Ok(Self::of(job, settings, Checkpoints::new(storage, folder), None))
     }
 
@@ -133,7 +133,7 @@ impl Checkpointing {
         if let Some(folder) = folder {
             std::fs::create_dir_all(folder).map_err(|source| JobError::Folder { path: folder.to_owned(), source })?;
         }
-        let storage: Arc<dyn Storage> = Arc::new(Below::new(storage, &job.spec.name));
+        let storage: Arc<dyn Storage> = Arc::new(Retrying::new(Arc::new(Below::new(storage, &job.spec.name))));
         let checkpoints = Checkpoints::new(storage, folder.map(Path::to_owned));
         let lock = checkpoints.lock().map_err(|error| match error {
             DeletionError::Running(path) => JobError::Running(format!(
