@@ -15,6 +15,7 @@ mod misbehaving;
 mod properties;
 mod reference;
 mod restores;
+mod simulation;
 mod sources;
 mod stop;
 mod two_inputs;

@@ -87,7 +87,11 @@ fn run(job: &Job, results: &Path, seed: u64, simulation: Option<Simulation>) -> 
 }
 
 fn simulation(storage: &Arc<dyn Storage>, seed: u64, crash_after: Option<u64>) -> Option<Simulation> {
-    Some(Simulation { seed, storage: Arc::clone(storage), crash_after })
+    let simulation = Simulation::new(seed, Arc::clone(storage));
+    Some(match crash_after {
+        Some(steps) => simulation.crashing_after(steps),
+        None => simulation,
+    })
 }
 
 /// What every run has to show, by the definition of the operator; but for how many numbers each task had, of which [`shown`] makes one line.

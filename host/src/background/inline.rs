@@ -42,6 +42,11 @@ impl Inline {
         self.lock().draw() && self.run_next()
     }
 
+    /// Whether work waits to be run.
+    pub fn has_work(&self) -> bool {
+        !self.lock().pending.is_empty()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -21,7 +21,7 @@ pub use plan::{Carries, Plan, PlannedEdge, Role, SinkFacts, SourceFacts, Vertex,
 pub use plugins::{JobError, Loader, Located};
 pub use prepare::{PreparedJob, prepare};
 pub use report::{CheckpointReport, LastCheckpointReport, Outcome, Report, VertexReport};
-pub use run::{Executor, Progress, RunOptions, Simulation};
+pub use run::{Executor, Happening, Landmark, Moment, Progress, RunOptions, Simulation};
 pub use start::{Start, StartFrom};
 pub use stored_state::{
     CheckpointManifest, CheckpointedOperator, CheckpointedPlugin, CheckpointedSink, CheckpointedSource,

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::simulation::Simulation;
+pub use self::simulation::{Happening, Landmark, Moment, Simulation};
 use self::{attempt::Machine, simulation::Backgrounds};
 use super::{
     checkpointing::{Beginning, CheckpointCounters, Checkpointing, Origin},
@@ -25,7 +25,7 @@ use crate::{
     connector::Commits,
     metrics::OperatorCounters,
     runtime::Control,
-    stream::{CheckpointId, Fault},
+    stream::{CheckpointId, Fault, FaultKind},
 };
 
 /// While a job waits for its next attempt it is looked so often whether it is to stop.
@@ -127,15 +127,15 @@ impl PreparedJob {
 
     /// A job without checkpoints resumes nothing, and is not started again.
     fn run_once(&self, options: RunOptions<'_>) -> Result<Ran, JobError> {
-        let RunOptions { executor, control, progress, .. } = options;
+        let RunOptions { executor, control, progress, simulation, .. } = options;
         for (spec, source) in self.spec.sources.iter().zip(&self.sources) {
             source.prepare(None).map_err(|source| JobError::Connector { id: spec.id.value.clone(), source })?;
         }
         for (spec, sink) in self.spec.sinks.iter().zip(&self.sinks) {
             sink.prepare(Commits::AtEnd).map_err(|source| JobError::Connector { id: spec.id.value.clone(), source })?;
         }
-        let machine = Machine::new(executor, None);
-        let tried = self.attempt(&machine, &control, None, progress)?;
+        let mut machine = Machine::new(executor, simulation.as_ref());
+        let tried = self.attempt(&mut machine, &control, None, progress)?;
         let stopped = control.stop.load(Ordering::Relaxed);
         let fault =
             tried.result.and_then(|()| self.finish_dump(if stopped { Ended::Stopped } else { Ended::Done })).err();
@@ -172,13 +172,16 @@ impl PreparedJob {
             }
         };
         checkpointing.caveats().iter().for_each(|caveat| say(&format!("note: {caveat}")));
-        let machine = Machine::new(executor, simulation.as_ref().map(|simulation| simulation.seed));
+        let mut machine = Machine::new(executor, simulation.as_ref());
         let seed = match executor {
             Executor::Seeded(seed) => seed,
             Executor::Threads => u64::from(std::process::id()),
         };
+        if let Some(happenings) = &mut machine.happenings {
+            happenings.begin_from(first.as_ref().map(|origin| origin.manifest().id));
+        }
         let mut policy = RestartPolicy::new(self.spec.restart.strategy, seed);
-        let (mut origin, mut restarts) = (None, 0);
+        let (mut origin, mut restarts): (Option<Origin>, u32) = (None, 0);
         let mut discard = discard;
         loop {
             control.begin_attempt();
@@ -195,9 +198,8 @@ impl PreparedJob {
             let from: Option<&Origin> = origin.as_ref().or(first.as_ref());
             let restored_from = from.map(|origin| origin.manifest().id);
             let readied = began.and_then(|()| checkpointing.prepare_ends(from, discard.take()));
-            let tried = readied.and_then(|()| {
-                self.attempt(&machine, &control, Some((&mut checkpointing, from, simulation.as_ref())), progress)
-            });
+            let tried =
+                readied.and_then(|()| self.attempt(&mut machine, &control, Some((&mut checkpointing, from)), progress));
             let tried = match tried {
                 Ok(tried) => tried,
                 // What is wrong at the start is wrong with the job.
@@ -226,10 +228,19 @@ impl PreparedJob {
                 place: fault.message.clone(),
                 restored_from,
             };
-            let wait = match policy.failed(machine.began.elapsed(), &facts) {
+            let wait = match policy.failed(machine.elapsed(), &facts) {
                 Decision::RestartAfter(wait) if !stopped => wait,
                 Decision::RestartAfter(_) => return Ok(ran),
                 Decision::GiveUp { reason } => {
+                    let origin = from.filter(|_| fault.kind == FaultKind::Unfit);
+                    match origin.and_then(|origin| checkpointing.damage(origin)) {
+                        Some(damage) if restarts == 0 => return Err(JobError::Refused(damage)),
+                        Some(damage) => {
+                            let fault = Some(Fault { message: format!("it can't go on: {damage}"), ..fault });
+                            return Ok(Ran { fault, ..ran });
+                        }
+                        None => {}
+                    }
                     say(&format!("not starting again: {reason}"));
                     return Ok(ran);
                 }

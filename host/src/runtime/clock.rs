@@ -39,24 +39,36 @@ impl Clock for SystemClock {
 }
 
 /// A clock that stands still until it is moved; it begins at the Unix epoch.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct ManualClock {
-    elapsed_ns: AtomicU64,
+    total_ns: AtomicU64,
+    /// When the job began.
+    began_ns: AtomicU64,
 }
 
 impl ManualClock {
     /// Moves it.
     pub fn advance(&self, by: Duration) {
-        self.elapsed_ns.fetch_add(by.as_nanos() as u64, Ordering::Relaxed);
+        self.total_ns.fetch_add(by.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    /// The job begins, perhaps once more: time since its start counts from here. Processing time goes on.
+    pub fn begin(&self) {
+        self.began_ns.store(self.total_ns.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Time since the clock was made.
+    pub fn total(&self) -> Duration {
+        Duration::from_nanos(self.total_ns.load(Ordering::Relaxed))
     }
 }
 
 impl Clock for ManualClock {
     fn elapsed(&self) -> Duration {
-        Duration::from_nanos(self.elapsed_ns.load(Ordering::Relaxed))
+        self.total().saturating_sub(Duration::from_nanos(self.began_ns.load(Ordering::Relaxed)))
     }
 
     fn now(&self) -> EventTime {
-        EventTime(self.elapsed().as_millis() as i64)
+        EventTime(self.total().as_millis() as i64)
     }
 }

@@ -32,8 +32,8 @@ pub trait Supervisor {
         None
     }
 
-    /// Whether the fault that it answered with stands for a crash of the process: in simulation tasks are not even dropped then.
-    fn has_crashed(&self) -> bool {
+    /// Whether the task at this place is not to be called now, though it could go on; asked by those who simulate time.
+    fn stalls(&self, _task: usize) -> bool {
         false
     }
 }

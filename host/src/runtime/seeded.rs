@@ -20,21 +20,6 @@ pub fn run_seeded(
     control: &Arc<Control>,
     supervisor: &mut dyn Supervisor,
 ) -> Result<(), Fault> {
-    let ran = run_to_end(&mut tasks, seed, clock, control, supervisor);
-    if ran.is_err() && supervisor.has_crashed() {
-        // As after a crash of the process: nothing is tidied up.
-        std::mem::forget(tasks);
-    }
-    ran
-}
-
-fn run_to_end(
-    tasks: &mut Vec<Task>,
-    seed: u64,
-    clock: &ManualClock,
-    control: &Arc<Control>,
-    supervisor: &mut dyn Supervisor,
-) -> Result<(), Fault> {
     let mut random = SplitMix(seed);
     let mut waits: Vec<Option<Progress>> = vec![None; tasks.len()];
     let mut jumps = 0;
@@ -56,7 +41,10 @@ fn run_to_end(
             supervisor.poll()?;
             continue;
         }
-        let index = ready[(random.next() % ready.len() as u64) as usize];
+        let willing: Vec<usize> = ready.iter().copied().filter(|index| !supervisor.stalls(*index)).collect();
+        // Where all stall, time would stand still.
+        let callable = if willing.is_empty() { ready } else { willing };
+        let index = callable[(random.next() % callable.len() as u64) as usize];
         match tasks[index].step() {
             Ok(Progress::Worked) => {
                 jumps = 0;

@@ -1,14 +1,18 @@
 //! The command line as a user types it: the binary, its exit codes, its two output streams.
 
 mod checkpoint;
+mod disks;
 mod going_back;
 mod inspect;
 mod new;
+mod recovery;
 mod refusals;
 mod run;
+mod s3;
 mod signals;
 mod state;
 mod streams;
+mod sums;
 
 use std::{
     fs,

@@ -39,7 +39,7 @@ fn a_job_that_gives_up_on_its_storage_ends_while_that_does_not_answer() {
             control: Arc::new(Control::default()),
             progress: &mut |_| {},
             say: &mut said,
-            simulation: Some(Simulation { seed: 1, storage, crash_after: None }),
+            simulation: Some(Simulation::new(1, storage)),
         });
         done.send(ran.map_err(|error| error.to_string()))
     });
@@ -87,7 +87,7 @@ fn a_job_begins_again_when_a_storage_that_did_not_answer_is_back() {
             control: Arc::new(Control::default()),
             progress: &mut |_| {},
             say: &mut |line| said.push(line.to_owned()),
-            simulation: Some(Simulation { seed: 1, storage, crash_after: None }),
+            simulation: Some(Simulation::new(1, storage)),
         })
         .expect("it begins");
     watcher.join().expect("the storage could be watched");

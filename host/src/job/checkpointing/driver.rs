@@ -16,6 +16,7 @@ use crossbeam::{
 
 use super::{
     chains::{Chains, bytes_of},
+    failures::Failures,
     graph::Graph,
     keeper::{KeptSnapshot, TaskKeeper, Writing},
     manifest::{Gathered, GatheredTask},
@@ -109,8 +110,12 @@ pub(in crate::job) struct Driver {
     newest_complete: Option<CheckpointId>,
     commit: Commit,
     finishing: Option<CheckpointId>,
+    /// How often what is old is being deleted now. The last time is waited for: no later one would do it.
+    deletions: u32,
     /// A newer attempt has taken over.
     fenced: bool,
+    failed_checkpoints: Failures,
+    failed_commits: Failures,
     /// Segments that were merged with others, until a manifest is complete that does not refer to them.
     replaced: Vec<String>,
 }
@@ -137,7 +142,10 @@ impl Driver {
             uncommitted: BTreeMap::new(),
             commit: Commit::Idle,
             finishing: None,
+            deletions: 0,
             fenced: false,
+            failed_checkpoints: Failures::default(),
+            failed_commits: Failures::default(),
             replaced: Vec::new(),
         }
     }
@@ -167,7 +175,8 @@ impl Driver {
             self.commit_sinks()?;
             did = true;
         }
-        if let Some(last) = self.finishing.filter(|_| self.commit == Commit::Idle && self.is_committed()) {
+        let is_settled = self.commit == Commit::Idle && self.is_committed() && self.deletions == 0;
+        if let Some(last) = self.finishing.filter(|_| is_settled) {
             tracing::debug!("checkpoint {last} is the last one");
             self.finishing = None;
             self.setup.control.let_end();
@@ -192,6 +201,16 @@ impl Driver {
             Commit::Idle | Commit::Running => None,
         };
         self.setup.coordinator.wake_at().into_iter().chain(commit).min()
+    }
+
+    /// The checkpoint that is in flight.
+    pub(in crate::job) fn in_flight(&self) -> Option<CheckpointId> {
+        self.setup.coordinator.in_flight()
+    }
+
+    /// The newest checkpoint that is complete, of this attempt or the one that it began from.
+    pub(in crate::job) fn newest_complete(&self) -> Option<CheckpointId> {
+        self.newest_complete
     }
 
     /// The last complete checkpoint, and how many seconds ago it was complete.
@@ -241,18 +260,26 @@ impl Driver {
             Outcome::Committed(checkpoint, result) => {
                 self.commit = Commit::Idle;
                 match result {
-                    Ok(()) => self.uncommitted.values_mut().for_each(|all| all.retain(|(id, _)| *id > checkpoint)),
+                    Ok(()) => {
+                        self.uncommitted.values_mut().for_each(|all| all.retain(|(id, _)| *id > checkpoint));
+                        if let Some(tries) = self.failed_commits.over() {
+                            tracing::warn!("results up to checkpoint {checkpoint} are visible, after {tries} tries");
+                        }
+                    }
                     Err(reason) => {
-                        tracing::warn!(
-                            "results of checkpoint {checkpoint} can't be made visible yet, which is tried again every {} s: {reason}",
-                            COMMIT_RETRY.as_secs()
-                        );
+                        if self.failed_commits.one_more() {
+                            tracing::warn!(
+                                "results of checkpoint {checkpoint} can't be made visible yet, which is tried again every {} s: {reason}",
+                                COMMIT_RETRY.as_secs()
+                            );
+                        }
                         self.commit = Commit::Again(now + COMMIT_RETRY);
                     }
                 }
                 Ok(())
             }
             Outcome::Deleted(files) => {
+                self.deletions -= 1;
                 tracing::debug!("{files} files that no checkpoint needs were deleted");
                 Ok(())
             }
@@ -278,7 +305,12 @@ impl Driver {
             Action::WriteManifest(id) => self.write_manifest(now, id),
             Action::Complete(id) => self.complete(now, id),
             Action::Abort { checkpoint, reason } => {
-                tracing::warn!("checkpoint {checkpoint} failed: {reason}; what it had is part of the next one");
+                if self.failed_checkpoints.one_more() {
+                    let count = self.failed_checkpoints.in_a_row();
+                    tracing::warn!(
+                        "checkpoint {checkpoint} failed ({count} in a row): {reason}; the job goes on, and what it had is part of the next one"
+                    );
+                }
                 self.counters(|counters| counters.failed += 1);
                 self.setup.control.give_up(checkpoint);
                 self.wake();
@@ -353,6 +385,9 @@ impl Driver {
         self.triggered.retain(|other, _| *other > id);
         self.snapshots.retain(|other, _| *other > id);
         self.newest_complete = Some(id);
+        if let Some(count) = self.failed_checkpoints.over() {
+            tracing::warn!("checkpoint {id} is complete, after {count} that failed");
+        }
         if let Some(gathered) = self.gathered.remove(&id) {
             // The manifest keeps them now, and the next checkpoint has others.
             self.setup.writing.release(gathered.operator_state_names().chain(&gathered.replaced));
@@ -403,12 +438,12 @@ impl Driver {
         let Some(newest) = self.newest_complete else { return Ok(()) };
         let (writing, retain, graph) =
             (Arc::clone(&self.setup.writing), self.setup.retain, Arc::clone(&self.setup.graph));
-        let outcomes = self.outcomes.0.clone();
+        let told = Told { outcomes: self.outcomes.0.clone(), lost: Some(Outcome::Deleted(0)) };
+        self.deletions += 1;
         self.spawn(move || {
-            if let Some(deleted) = storing::delete_old(&writing, graph.plugin_names(), retain, newest) {
-                // The driver may be gone.
-                let _ = outcomes.send(Outcome::Deleted(deleted));
-            }
+            // What could not be deleted now is the next time.
+            let deleted = storing::delete_old(&writing, graph.plugin_names(), retain, newest);
+            told.tell(Outcome::Deleted(deleted.unwrap_or(0)));
         })
     }
 

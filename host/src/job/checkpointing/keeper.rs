@@ -117,6 +117,19 @@ impl Writing {
         Ok(())
     }
 
+    /// Makes sure that the storage is still the one in which the attempt has begun. Where a folder was moved or unmounted, files would come to lie in another one in its place, and be gone when
+    /// it is back.
+    pub(super) fn look_for_mark(&self) -> Result<(), StorageError> {
+        let mark = Names::attempt(self.attempt);
+        match self.storage.size(&mark) {
+            Err(error) if error.kind == StorageErrorKind::NotFound => {
+                let detail = "the mark of this run is gone, so the storage is, or another one is in its place";
+                Err(self.storage.error(&mark, StorageErrorKind::Unavailable, detail.into()))
+            }
+            found => found.map(drop),
+        }
+    }
+
     pub(super) fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Acquire) || self.control.abort.load(Ordering::Acquire)
     }
@@ -126,7 +139,9 @@ impl Writing {
         let mut tries = 0;
         let mut delay = RETRY_DELAY;
         while !self.is_cancelled() {
-            let error = match put_same(&*self.storage, name, bytes.clone()) {
+            // Before, so that nothing is made where the storage was; and after, since it may have been away between.
+            let put = self.look_for_mark().and_then(|()| put_same(&*self.storage, name, bytes.clone()));
+            let error = match put.and_then(|()| self.look_for_mark()) {
                 Ok(()) => return true,
                 Err(error) => error,
             };

@@ -4,7 +4,9 @@
 //! have set aside (`connector`). What decides is in the room `checkpoint`; what a manifest is, is in the module `stored_state`.
 
 mod chains;
+mod damage;
 mod driver;
+mod failures;
 mod graph;
 mod keeper;
 mod manifest;
@@ -27,6 +29,7 @@ use crossbeam::{
 pub use self::driver::{CheckpointCounters, LastCheckpoint};
 use self::{
     chains::Chains,
+    damage::refusal,
     driver::DriverSetup,
     graph::{Graph, GraphTask},
     keeper::{Patience, TaskKeeper, Writing},
@@ -343,7 +346,7 @@ impl Checkpointing {
         let next = last.max(origin.map(|origin| origin.manifest().id)).map_or(CheckpointId::FIRST, CheckpointId::next);
         let (send, events) = unbounded();
         let mut chains = Chains::default();
-        if let Some(origin) = origin.filter(|origin| origin.is_own) {
+        if let Some(origin) = origin {
             for (number, vertex, _) in self.graph.operators() {
                 for task in 0..vertex.parallelism {
                     let key_groups = key_groups_of_task(task, vertex.parallelism, self.graph.max_parallelism);
@@ -429,17 +432,6 @@ impl Checkpointing {
 
 fn newest(contents: &FolderContents) -> Option<CheckpointId> {
     contents.checkpoints.iter().map(|checkpoint| checkpoint.id).max()
-}
-
-fn refusal(reason: &str, older: Option<&str>) -> String {
-    match older.map(|older| older.strip_suffix("/manifest.json").unwrap_or(older)) {
-        Some(older) => format!(
-            "{reason}; the next older checkpoint that can be restored is {older}: to go on from there, which reads and writes again what came after it, add --from {older}"
-        ),
-        None => {
-            format!("{reason}; there is no older one that can be restored: to begin at the beginning, add --from none")
-        }
-    }
 }
 
 /// How the tasks of an attempt are run.

@@ -63,15 +63,9 @@ impl Origin {
         tasks.iter().map(|task| task.watermark).min().flatten().map(EventTime)
     }
 
-    /// What former tasks had of `key_groups`, in their order: each one's segments, oldest first, and the key groups for which they count.
+    /// What former tasks had of `key_groups`, in their order.
     fn shares(&self, operator: &str, key_groups: &Range<u32>) -> Vec<Share> {
-        let tasks = self.operator(operator).map_or(&[][..], |operator| &operator.tasks);
-        let shares = tasks.iter().map(|task| {
-            let own = task.key_groups.start.max(key_groups.start)..task.key_groups.end.min(key_groups.end);
-            let segments = task.segments.iter().filter(|segment| overlap(&segment.facts.key_groups, &own));
-            Share { segments: segments.cloned().collect(), key_groups: own }
-        });
-        shares.filter(|share| !share.segments.is_empty()).collect()
+        shares_of(self.operator(operator).map_or(&[][..], |operator| &operator.tasks), key_groups)
     }
 
     /// The chain that a task of `key_groups` can go on building, oldest first. Empty: there is none, and it has to write all that it has anew.
@@ -204,6 +198,16 @@ struct Share {
     key_groups: Range<u32>,
 }
 
+/// What tasks had of `key_groups`, in their order: each one's segments, oldest first, and the key groups for which they count.
+fn shares_of(tasks: &[CheckpointedTask], key_groups: &Range<u32>) -> Vec<Share> {
+    let shares = tasks.iter().filter(|task| overlap(&task.key_groups, key_groups)).map(|task| {
+        let own = task.key_groups.start.max(key_groups.start)..task.key_groups.end.min(key_groups.end);
+        let segments = task.segments.iter().filter(|segment| overlap(&segment.facts.key_groups, &own));
+        Share { segments: segments.cloned().collect(), key_groups: own }
+    });
+    shares.filter(|share| !share.segments.is_empty()).collect()
+}
+
 /// One chain of what former tasks had: their first runs become one, then their second ones. Empty where a segment of one says something of what belongs to another, because nothing in a
 /// chain tells that it does not count.
 fn chain_of(shares: Vec<Share>, key_groups: &Range<u32>) -> Vec<SegmentOfTask> {
@@ -245,6 +249,20 @@ pub(super) fn runs_of(
 }
 
 impl RestoreKeyed for MergedState {
+    fn entries(&self) -> u64 {
+        // What a run has, the others mostly have too.
+        let of_share = |share: &Share| {
+            let own = |segment: &SegmentOfTask| {
+                let (all, own) = (&segment.facts.key_groups, &share.key_groups);
+                let overlap = all.end.min(own.end).saturating_sub(all.start.max(own.start));
+                segment.facts.entries * u64::from(overlap) / u64::from(all.end - all.start).max(1)
+            };
+            let runs = share.segments.chunk_by(|one, other| one.run == other.run);
+            runs.map(|run| run.iter().map(own).sum::<u64>()).max().unwrap_or(0)
+        };
+        self.shares.iter().map(of_share).sum()
+    }
+
     fn restore(self: Box<Self>, put: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), Fault>) -> Result<(), Fault> {
         // They are in the order of their key groups, so stored keys ascend.
         for Share { segments, key_groups } in self.shares {

@@ -6,9 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Backgrounds, Executor, Progress, Simulation, WAIT_SLICE, taken};
+use super::{
+    Backgrounds, Executor, Progress, Simulation, WAIT_SLICE,
+    simulation::{Happening, Happenings},
+    taken,
+};
 use crate::{
     background::Threads,
+    connector::ConnectorError,
     job::{
         assemble::{Assembled, MakeBackground, WithCheckpoints, assemble},
         checkpointing::{AttemptSetup, Checkpointing, Driver, Origin},
@@ -26,19 +31,32 @@ pub(super) struct Machine {
     executor: Executor,
     /// When the run began.
     pub(super) began: Instant,
-    /// Of the seeded executor.
+    /// Of the seeded executor, and what it was when the run began.
     clock: Arc<ManualClock>,
+    clock_began: Duration,
     backgrounds: Option<Arc<Backgrounds>>,
+    pub(super) happenings: Option<Happenings>,
 }
 
 impl Machine {
-    /// `seed` decides when work off the record path gets on in a simulation; none: at once.
-    pub(super) fn new(executor: Executor, seed: Option<u64>) -> Self {
+    /// Without a simulation, work off the record path of the seeded executor runs at once.
+    pub(super) fn new(executor: Executor, simulation: Option<&Simulation>) -> Self {
         let backgrounds = match executor {
             Executor::Threads => None,
-            Executor::Seeded(_) => Some(Arc::new(Backgrounds::new(seed))),
+            Executor::Seeded(_) => Some(Arc::new(Backgrounds::new(simulation.map(|simulation| simulation.seed)))),
         };
-        Self { executor, began: Instant::now(), clock: Arc::default(), backgrounds }
+        let clock = simulation.map(|simulation| Arc::clone(&simulation.clock)).unwrap_or_default();
+        let clock_began = clock.total();
+        let happenings = simulation.map(Happenings::new);
+        Self { executor, began: Instant::now(), clock, clock_began, backgrounds, happenings }
+    }
+
+    /// Time since the run began, as its tasks feel it.
+    pub(super) fn elapsed(&self) -> Duration {
+        match self.executor {
+            Executor::Threads => self.began.elapsed(),
+            Executor::Seeded(_) => self.clock.total().saturating_sub(self.clock_began),
+        }
     }
 
     fn make_background(&self) -> MakeBackground {
@@ -79,7 +97,9 @@ impl Tried {
         let kind = match error {
             JobError::Fault(fault) => fault.kind,
             JobError::State(error) if error.is_of_storage() => FaultKind::External,
-            JobError::State(_) | JobError::Refused(_) => FaultKind::Unfit,
+            JobError::Connector { source: ConnectorError::Input(_) | ConnectorError::Refused(_), .. }
+            | JobError::State(_)
+            | JobError::Refused(_) => FaultKind::Unfit,
             _ => FaultKind::External,
         };
         Self {
@@ -97,31 +117,55 @@ struct Overseer<'a> {
     /// Called at each look.
     watch: &'a mut dyn FnMut(Option<&Driver>),
     backgrounds: Option<&'a Backgrounds>,
-    /// After so many looks the process crashes.
-    crash_in: Option<u64>,
+    happenings: Option<&'a mut Happenings>,
+    control: &'a Control,
+    tasks: usize,
     has_crashed: bool,
+}
+
+impl Overseer<'_> {
+    /// What a simulation has in store for this step.
+    fn simulate(&mut self) -> Result<bool, Fault> {
+        let Some(happenings) = &mut self.happenings else { return Ok(false) };
+        let driver = self.driver.as_ref();
+        let happening = happenings.step(driver.and_then(Driver::in_flight), driver.and_then(Driver::newest_complete));
+        let any = !happening.is_empty();
+        for what in happening {
+            match what {
+                Happening::Crash(then) => {
+                    then();
+                    self.has_crashed = true;
+                    return Err(Fault::new(FaultKind::External, "the process crashed, in simulation"));
+                }
+                Happening::Fault => return Err(Fault::new(FaultKind::External, "something failed, in simulation")),
+                Happening::Stop => self.control.stop.store(true, Ordering::Relaxed),
+                Happening::Stall { .. } | Happening::Delay { .. } => {}
+            }
+        }
+        Ok(any)
+    }
+
+    fn is_delayed(&self) -> bool {
+        self.happenings.as_ref().is_some_and(|happenings| happenings.is_delayed())
+    }
 }
 
 impl Supervisor for Overseer<'_> {
     fn poll(&mut self) -> Result<bool, Fault> {
         (self.watch)(self.driver.as_ref());
-        if let Some(left) = &mut self.crash_in {
-            *left = left.saturating_sub(1);
-            if *left == 0 {
-                self.has_crashed = true;
-                return Err(Fault::new(FaultKind::External, "the process crashed, in simulation"));
-            }
-        }
-        let worked = self.backgrounds.is_some_and(Backgrounds::step);
-        Ok(self.driver.as_mut().map_or(Ok(false), Driver::poll)? | worked)
+        let happened = self.simulate()?;
+        let worked = !self.is_delayed() && self.backgrounds.is_some_and(Backgrounds::step);
+        Ok(self.driver.as_mut().map_or(Ok(false), Driver::poll)? | worked | happened)
     }
 
     fn wake_at(&self) -> Option<Duration> {
-        self.driver.as_ref().and_then(Driver::wake_at)
+        let has_work = self.backgrounds.is_some_and(Backgrounds::have_work);
+        let working = self.happenings.as_ref().filter(|_| has_work).map(|happenings| happenings.next_step());
+        self.driver.as_ref().and_then(Driver::wake_at).into_iter().chain(working).min()
     }
 
-    fn has_crashed(&self) -> bool {
-        self.has_crashed
+    fn stalls(&self, task: usize) -> bool {
+        self.happenings.as_ref().is_some_and(|happenings| happenings.stalls(task, self.tasks))
     }
 }
 
@@ -129,21 +173,23 @@ impl PreparedJob {
     /// Makes the tasks and runs them. Sources and sinks are prepared.
     pub(super) fn attempt(
         &self,
-        machine: &Machine,
+        machine: &mut Machine,
         control: &Arc<Control>,
-        checkpoints: Option<(&mut Checkpointing, Option<&Origin>, Option<&Simulation>)>,
+        checkpoints: Option<(&mut Checkpointing, Option<&Origin>)>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Tried, JobError> {
         let clock: Arc<dyn Clock> = match machine.executor {
             Executor::Threads => Arc::new(SystemClock::start()),
-            Executor::Seeded(_) => Arc::clone(&machine.clock) as Arc<dyn Clock>,
+            Executor::Seeded(_) => {
+                machine.clock.begin();
+                Arc::clone(&machine.clock) as Arc<dyn Clock>
+            }
         };
         let background = machine.make_background();
-        let crash_in = checkpoints.as_ref().and_then(|(_, _, simulation)| simulation.as_ref()?.crash_after);
         let assembled = match checkpoints {
             None => assemble(self, Arc::clone(&clock), Arc::clone(control), &background, None)
                 .map(|assembled| (assembled, None)),
-            Some((checkpointing, origin, _)) => {
+            Some((checkpointing, origin)) => {
                 let setup = AttemptSetup {
                     background: Arc::clone(&background),
                     control: Arc::clone(control),
@@ -164,10 +210,10 @@ impl PreparedJob {
             Err(error @ JobError::Fault(_)) => return Ok(Tried::not_begun(self, &error)),
             Err(error) => return Err(error),
         };
-        let start = machine.began;
+        let (start, executor) = (machine.began, machine.executor);
         let mut timeline = Timeline::new(self.plan.vertices.len());
         let mut watch = |driver: Option<&Driver>| {
-            if machine.executor == Executor::Threads {
+            if executor == Executor::Threads {
                 timeline.sample(start.elapsed(), || taken(&counters));
                 progress(self.progress(&counters, start, driver.and_then(Driver::last_checkpoint)));
             }
@@ -176,10 +222,12 @@ impl PreparedJob {
             driver,
             watch: &mut watch,
             backgrounds: machine.backgrounds.as_deref(),
-            crash_in,
+            happenings: machine.happenings.as_mut(),
+            control,
+            tasks: tasks.len(),
             has_crashed: false,
         };
-        let result = match machine.executor {
+        let result = match executor {
             Executor::Threads => run_on_threads(tasks, &wake_all, control, &mut overseer),
             Executor::Seeded(seed) => {
                 let tasks = tasks.into_iter().map(|(task, _)| task).collect();

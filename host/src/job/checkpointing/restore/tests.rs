@@ -1,3 +1,5 @@
+//! How the chains of former tasks become one, and which of them can not.
+
 use super::*;
 
 fn segment(name: &str, run: u64, key_groups: Range<u32>) -> SegmentOfTask {
@@ -32,4 +34,26 @@ fn a_chain_may_have_more_than_the_task_that_takes_it_over_but_not_what_belongs_t
     assert_eq!(chained(&[share(0..64, &[("c", 0, 0..64)]), alone.clone()], 0..128), []);
     // Also when nothing of the first one is left.
     assert_eq!(chained(&[alone], 0..128), []);
+}
+
+#[test]
+fn a_task_goes_on_with_its_chain_though_others_share_its_segments() {
+    let task = |task, key_groups: Range<u32>| CheckpointedTask {
+        task,
+        key_groups,
+        watermark: None,
+        list_elements: 0,
+        ended: false,
+        segments: vec![segment("of one task", 0, 0..128), segment("own", 1, 70..71)],
+        operator_state: None,
+    };
+    let tasks = [task(0, 0..64), task(1, 64..128)];
+    let names = |key_groups: Range<u32>| {
+        let chain = chain_of(shares_of(&tasks, &key_groups), &key_groups);
+        chain.into_iter().map(|segment| segment.name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(0..64), ["of one task"]);
+    assert_eq!(names(64..128), ["of one task", "own"]);
+    assert_eq!(names(0..32), ["of one task"]);
+    assert!(names(32..96).is_empty(), "both have said something of all");
 }
