@@ -44,7 +44,7 @@ impl Script {
 
     /// Data and ends, which mostly fit.
     fn strings(&mut self) -> (Vec<u8>, Vec<u32>) {
-        if self.byte() % 4 == 0 {
+        if self.byte().is_multiple_of(4) {
             return (self.list(Self::byte), self.numbers());
         }
         let (mut data, mut ends) = (Vec::new(), Vec::new());
@@ -56,7 +56,7 @@ impl Script {
     }
 
     fn versions(&mut self) -> Vec<u16> {
-        if self.byte() % 2 == 0 { Vec::new() } else { self.list(|script| u16::from(script.byte() % 3)) }
+        if self.byte().is_multiple_of(2) { Vec::new() } else { self.list(|script| u16::from(script.byte() % 3)) }
     }
 
     fn act(&mut self, exchange: &mut Exchange) {
@@ -69,7 +69,7 @@ impl Script {
         };
         let value_strings = Strings { data: &values.0, ends: &values.1 };
         let times: Vec<i64> = self.list(|script| i64::from(script.number()));
-        let page = (self.byte() % 2 == 0).then(|| self.list(Self::byte));
+        let page = (self.byte().is_multiple_of(2)).then(|| self.list(Self::byte));
         let bytes = self.number();
         // Errors are what this is about: the host remembers them.
         match self.byte() % 14 {
@@ -91,7 +91,7 @@ impl Script {
     }
 
     fn call(&mut self, exchange: &mut Exchange) -> Result<Vec<Failure>, Fault> {
-        while !self.0.is_empty() && self.byte() % 8 != 0 {
+        while !self.0.is_empty() && !self.byte().is_multiple_of(8) {
             self.act(exchange);
         }
         match self.byte() % 8 {
