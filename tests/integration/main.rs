@@ -7,6 +7,7 @@ mod cli;
 mod dead_letters;
 mod determinism;
 mod eviction;
+mod fuzz_entries;
 mod golden;
 mod graphs;
 mod harness;

@@ -258,7 +258,6 @@ fn a_descriptor_that_asks_for_what_there_is_not_is_refused_with_everything_at_on
         &[
             "asks for the hook on-watermark, which this version does not support",
             "asks for the hook on-timers, which this version does not support",
-            "asks for the hook snapshot, which this version does not support",
         ],
     );
     refused(|it| it.states[0].version = 0, &["declares state count with schema version 0; versions begin at 1"]);
