@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 
 use self::{
     place::{Cell, Entries, Rest},
-    snapshot::copy,
+    snapshot::{Copying, copy},
 };
 use super::{
     behind::Behind,
@@ -108,8 +108,7 @@ pub(super) struct Cells {
     swept: usize,
     /// And at which entry of that place.
     swept_to: Rest,
-    /// The place at which a snapshot goes on copying, and the entry.
-    copying: (usize, Rest),
+    copying: Copying,
     scratch: (Vec<u8>, Vec<u8>),
 }
 

@@ -37,7 +37,7 @@ pub use log::{Change, Piece};
 use log::{Log, Stored};
 
 /// A piece of about this many bytes is handed over.
-const PIECE_BYTES: usize = if cfg!(test) { 1 << 10 } else { 8 << 20 };
+const PIECE_BYTES: usize = 8 << 20;
 /// However slow the writer is, no piece is larger than this and what one entry adds: places in a log have 32 bits.
 const PIECE_BYTES_MAX: usize = 1 << 30;
 /// With so many pieces handed over and not written yet, copying waits, and so does what leaves memory.
@@ -102,6 +102,8 @@ pub(super) struct Changes {
     copied: Log,
     copied_pieces: u32,
     handed: Option<Handed>,
+    /// A piece of about so many bytes is handed over.
+    piece_bytes: usize,
 }
 
 /// Pieces that were handed over.
@@ -113,7 +115,19 @@ struct Handed {
 impl Changes {
     pub(super) fn new(setup: Option<SnapshotSetup>) -> Self {
         let handed = setup.is_some().then(|| Handed { outstanding: Arc::default(), returned: unbounded() });
-        Self { current: if setup.is_some() { MARKS[0] } else { 0 }, setup, handed, ..Self::default() }
+        Self {
+            current: if setup.is_some() { MARKS[0] } else { 0 },
+            setup,
+            handed,
+            piece_bytes: PIECE_BYTES,
+            ..Self::default()
+        }
+    }
+
+    /// Lets pieces have so few bytes.
+    #[cfg(test)]
+    pub(super) fn hand_over_pieces_of(&mut self, bytes: usize) {
+        self.piece_bytes = bytes;
     }
 
     /// Whether there are snapshots at all.
@@ -153,7 +167,7 @@ impl Changes {
 
     /// Whether a step of copying would only pile up pieces that nobody has written yet.
     pub(super) fn must_wait(&self) -> bool {
-        self.copied.bytes() >= PIECE_BYTES && self.outstanding() >= OUTSTANDING_MAX
+        self.copied.bytes() >= self.piece_bytes && self.outstanding() >= OUTSTANDING_MAX
     }
 
     /// Runs work after all pieces handed over so far were written.
@@ -194,7 +208,7 @@ impl Changes {
 
     fn seal_full_copies(&mut self) {
         let bytes = self.copied.bytes();
-        if bytes >= PIECE_BYTES && (self.outstanding() < OUTSTANDING_MAX || bytes >= PIECE_BYTES_MAX) {
+        if bytes >= self.piece_bytes && (self.outstanding() < OUTSTANDING_MAX || bytes >= PIECE_BYTES_MAX) {
             self.seal_copied();
         }
     }
@@ -218,7 +232,7 @@ impl Changes {
     }
 
     fn seal_full(&mut self) {
-        if self.carried.bytes() >= PIECE_BYTES {
+        if self.carried.bytes() >= self.piece_bytes {
             self.wait();
             self.seal_carried();
         }

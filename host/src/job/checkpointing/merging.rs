@@ -16,6 +16,7 @@ use crossbeam::channel::{Receiver, Sender, unbounded};
 use super::{
     super::stored_state::SegmentOfTask,
     chains::Chains,
+    failures::Failures,
     graph::Graph,
     keeper::{TaskKeeper, Writing},
 };
@@ -66,13 +67,21 @@ pub(super) struct Merging {
     writing: Arc<Writing>,
     outcomes: (Sender<Merged>, Receiver<Merged>),
     is_running: bool,
+    failures: Failures,
     /// Nobody wants what is being merged.
     cancelled: Arc<AtomicBool>,
 }
 
 impl Merging {
     pub(super) fn new(background: Arc<dyn Background>, writing: Arc<Writing>) -> Self {
-        Self { background, writing, outcomes: unbounded(), is_running: false, cancelled: Arc::default() }
+        Self {
+            background,
+            writing,
+            outcomes: unbounded(),
+            is_running: false,
+            failures: Failures::default(),
+            cancelled: Arc::default(),
+        }
     }
 
     /// Ends a merge that is running, as soon as it can be.
@@ -141,12 +150,15 @@ impl Merging {
         self.is_running = false;
         match result {
             Ok(segments) => {
+                self.failures.over();
                 chains.replace(task, &former, segments);
                 Some(former)
             }
             Err(MergeError::Cancelled) => Some(Vec::new()),
             Err(error) => {
-                tracing::warn!("segments can't be merged, so a restore takes longer than it could: {error}");
+                if self.failures.one_more() {
+                    tracing::warn!("segments can't be merged, so a restore takes longer than it could: {error}");
+                }
                 Some(Vec::new())
             }
         }

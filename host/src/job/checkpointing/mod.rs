@@ -9,6 +9,7 @@ mod driver;
 mod failures;
 mod graph;
 mod keeper;
+mod leftovers;
 mod manifest;
 mod merging;
 mod operator_state;
@@ -142,6 +143,9 @@ impl Checkpointing {
             )),
             error => JobError::Running(error.to_string()),
         })?;
+        if let Some(folder) = folder {
+            leftovers::remove_half_written(folder);
+        }
         Ok(Self::of(job, settings, checkpoints, Some(lock)))
     }
 

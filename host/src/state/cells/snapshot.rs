@@ -5,8 +5,19 @@ use crate::state::{Known, behind::Behind, changes::KNOWN, stored::StoredBytes};
 
 /// What a step of copying looks at, at most: entries, and places.
 const ENTRIES_PER_STEP: usize = 4096;
-/// So that tests see snapshots that are half copied.
-const ENTRIES_PER_STEP_IN_TESTS: usize = 3;
+
+/// How far copying has come.
+pub(super) struct Copying {
+    /// The place at which it goes on, and the entry.
+    at: (usize, Rest),
+    entries_per_step: usize,
+}
+
+impl Default for Copying {
+    fn default() -> Self {
+        Self { at: (0, Rest::new()), entries_per_step: ENTRIES_PER_STEP }
+    }
+}
 
 /// Writes down an entry that has the pending mark, as it was at the barrier.
 pub(super) fn copy(cell: &mut Cell, key: (&[u8], &[u8]), expires: bool, behind: &mut Behind) {
@@ -21,24 +32,30 @@ pub(super) fn copy(cell: &mut Cell, key: (&[u8], &[u8]), expires: bool, behind: 
 impl Cells {
     /// A barrier: what has the former mark is to be copied.
     pub(in crate::state) fn begin_copying(&mut self) {
-        self.copying = (0, Rest::new());
+        self.copying.at = (0, Rest::new());
+    }
+
+    /// Lets a step look at so few entries.
+    #[cfg(test)]
+    pub(in crate::state) fn copy_in_steps_of(&mut self, entries: usize) {
+        self.copying.entries_per_step = entries;
     }
 
     /// Copies a few entries. Returns whether there may be more. `expires` says of a state whether it has a time to live.
     pub(in crate::state) fn copy_some(&mut self, expires: impl Fn(u16) -> bool, behind: &mut Behind) -> bool {
-        let mut left = if cfg!(test) { ENTRIES_PER_STEP_IN_TESTS } else { ENTRIES_PER_STEP };
-        while self.copying.0 < self.places.len() && left > 0 {
-            let at = self.copying.0;
-            let from = std::mem::take(&mut self.copying.1);
+        let mut left = self.copying.entries_per_step;
+        while self.copying.at.0 < self.places.len() && left > 0 {
+            let at = self.copying.at.0;
+            let from = std::mem::take(&mut self.copying.at.1);
             let state = self.places[at].as_ref().and_then(|place| state_of(&place.prefix));
             let (seen, next) = self.copy_entries(at, &from, left, state.is_some_and(&expires), behind);
             left = left.saturating_sub(seen + 1);
             match next {
-                Some(next) => self.copying.1 = next,
-                None => self.copying.0 += 1,
+                Some(next) => self.copying.at.1 = next,
+                None => self.copying.at.0 += 1,
             }
         }
-        self.copying.0 < self.places.len()
+        self.copying.at.0 < self.places.len()
     }
 
     /// Copies all entries of a place that are pending.

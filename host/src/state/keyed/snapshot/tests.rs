@@ -112,6 +112,8 @@ fn check(steps: &[Step], memory: Memory, restored_into: Memory, units: u32, seed
     };
     let mut both = Both::new(state(memory, &folder, Some(snapshots)));
     both.state.table.copy_in_steps_of(units);
+    both.state.cells.copy_in_steps_of(3);
+    both.state.behind.changes.hand_over_pieces_of(1 << 10);
     // What the state was at each barrier, and when that was.
     let mut at_barriers: Vec<(Model, i64)> = Vec::new();
     for step in steps {
