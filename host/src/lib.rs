@@ -14,7 +14,9 @@
 //! - **State** belongs to a key. The task that owns the key keeps it in a table ([`state::KeyTable`]); a guest is lent the values that a batch needs and hands
 //!   back what it changed before the call returns. Keys are spread over tasks by key group ([`stream::key_group()`]). Some state belongs to a task instead: lists,
 //!   and maps that are the same on all tasks because every task gets the records that change them ([`state::OperatorStates`]).
-//! - A **checkpoint**, a consistent copy of all state and source positions, is not part of this version: a job that ends, for whatever reason, begins anew.
+//! - A **checkpoint** is a consistent cut of the whole job: all state, how far sources were read, and what sinks have set aside ([`checkpoint`]). It exists when its manifest does
+//!   ([`job::CheckpointManifest`]). A *run* begins from the newest one; when it fails it goes on from the last one with another *attempt*, whose number fences earlier ones. What is promised is in
+//!   `host/docs/guarantees.md`.
 //!
 //! # The way of a record
 //!
@@ -30,6 +32,21 @@
 //! 5. A [`connector::SinkWriter`] writes values, as JSON by the schema that the plugin recorded ([`stream::schema`]).
 //!
 //! A bounded input ends with the last watermark, then each operator's keys are visited that asked for it, then `close`. A job that is stopped skips the visits.
+//!
+//! # The way of a barrier
+//!
+//! 1. The [`checkpoint::Coordinator`] says that a checkpoint is due, and every source is asked for it. Between two reads a source task notes its position, sends a barrier to all that it sends to
+//!    ([`stream::Element`]), and goes on.
+//! 2. A task with several inputs takes nothing more from one whose barrier has come, until the others' have ([`checkpoint::Aligner`]); at-least-once waits for nobody. Then it sends the barrier on and takes
+//!    its snapshot: operator state is copied, the marks of keyed state change turns ([`state::KeyedState::begin_snapshot`]), sinks set aside what they have
+//!    ([`connector::SinkWriter::prepare_commit`]). That is the pause.
+//! 3. While records flow, keyed state that changed since the last snapshot is copied a little at a time; beside the task it is sorted and put as segments ([`checkpoint::SegmentWriter`],
+//!    [`checkpoint::Storage`]), and results are synced. When all of it is kept, the task acknowledges ([`runtime::TaskEvent`]).
+//! 4. When all tasks have, the manifest is put, unless a newer attempt has begun. Then the checkpoint exists: sinks commit what they have set aside ([`connector::Sink::commit`]), and what no checkpoint needs
+//!    any more is deleted ([`checkpoint::deletions`]).
+//! 5. Tasks whose input has ended stay and acknowledge; when all are at rest, the last checkpoint is taken, and with its commit the job ends.
+//!
+//! After a fault the [`checkpoint::RestartPolicy`] decides whether and when the next attempt begins; sources, state and sinks then go back to the newest checkpoint.
 //!
 //! # Floors
 //!
@@ -49,6 +66,8 @@
 //! - Only `wasm/instance.rs` calls a guest: it sets the time budget, calls, and classifies what comes back.
 //! - `state`, `dataflow`, `connector` and `operator` read no clock and draw no random numbers: time is an argument, so a seed repeats a run
 //!   ([`runtime::run_seeded`]). Two clocks stay real even then: the one that holds a call to its time budget, and the ones that only measure.
+//! - `checkpoint` moves opaque entries by key group: it does not know what a stored key means, and no database. `state` knows no file of a checkpoint, and its spill knows no snapshot.
+//! - What decides about checkpoints (coordinator, aligner, resolver, retention, restart policy) is pure: time and facts are arguments. tokio is in one file, `checkpoint/storage/object.rs`.
 //! - Nothing here knows what a window is.
 //!
 //! # Example

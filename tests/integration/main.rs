@@ -13,6 +13,7 @@ mod harness;
 mod misbehaving;
 mod properties;
 mod reference;
+mod restores;
 mod simulation;
 mod sources;
 mod stop;

@@ -271,6 +271,9 @@ fn parse_from(text: &str) -> Result<StartFrom, String> {
         "" => Err("give `latest`, `none`, or the folder or URL of a checkpoint".into()),
         "latest" => Ok(StartFrom::Latest),
         "none" => Ok(StartFrom::Nothing),
+        number if number.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Err(format!("give the folder or URL of checkpoint {number}, such as .wasmill/JOB/checkpoints/{number}"))
+        }
         place => Ok(StartFrom::Place(place.into())),
     }
 }

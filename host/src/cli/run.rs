@@ -81,7 +81,12 @@ pub(super) fn run(args: RunArgs, process_start: Instant) -> anyhow::Result<u8> {
     }
     if let (Some(folder), None) = (&args.dump_state, &fault) {
         let folder = folder.display();
-        show::say(&format!("state written to {folder}: wasmill state list {folder}"));
+        show::say(&match report.outcome {
+            Outcome::AlreadyDone => {
+                format!("nothing was written to {folder}; wasmill state shows that of the checkpoint as well")
+            }
+            _ => format!("state written to {folder}: wasmill state list {folder}"),
+        });
     }
     if args.json {
         let document = serde_json::to_string(&report)?;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    job::{CheckpointManifest, Ended, Outcome, Report, VertexReport},
+    job::{CheckpointManifest, CheckpointReport, Ended, Outcome, Report, VertexReport},
     stream::{Fault, schema::Schema},
 };
 
@@ -83,10 +83,10 @@ pub(super) fn number(value: u64) -> String {
     shown
 }
 
-/// A number that may be more than there is.
+/// A number; when it is not exact, there are at most so many.
 pub(super) fn count(value: u64, exact: bool) -> String {
     let number = number(value);
-    if exact { number } else { format!("about {number}") }
+    if exact { number } else { format!("up to {number}") }
 }
 
 /// A duration: 480 ms, 12.3 s.
@@ -174,7 +174,36 @@ fn write_summary(out: &mut impl Write, report: &Report) -> io::Result<()> {
         }
         writeln!(out)?;
     }
-    Ok(())
+    match &report.checkpoints {
+        Some(checkpoints) => write_checkpoints(out, checkpoints, report.restarts),
+        None => Ok(()),
+    }
+}
+
+fn write_checkpoints(out: &mut impl Write, report: &CheckpointReport, restarts: u32) -> io::Result<()> {
+    write!(out, "  checkpoints: {} complete", number(report.completed))?;
+    if report.failed > 0 {
+        write!(out, ", {} failed", number(report.failed))?;
+    }
+    if let Some(last) = &report.last {
+        let (new, all) = (size(last.new_bytes), size(last.bytes));
+        write!(out, "; the last is {} ({:.0} ms, {new} written of {all})", last.id, last.duration_ms)?;
+        write!(out, "; longest pause {:.1} ms", report.pause_ms_max)?;
+    }
+    if restarts > 0 {
+        write!(out, "; started again {}", if restarts == 1 { "once".into() } else { format!("{restarts} times") })?;
+    }
+    writeln!(out)
+}
+
+/// A size: 480 bytes, 12.3 KiB, 4.5 MiB.
+pub(super) fn size(bytes: u64) -> String {
+    match bytes {
+        bytes @ ..1_024 => format!("{bytes} bytes"),
+        bytes @ 1_024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1_024.0),
+        bytes @ 1_048_576..1_073_741_824 => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+        bytes => format!("{:.2} GiB", bytes as f64 / 1_073_741_824.0),
+    }
 }
 
 /// Busy, idle and back-pressured time as shares of each other.
@@ -204,9 +233,13 @@ impl ProgressLine {
 
     pub(super) fn show(&mut self, progress: crate::job::Progress) {
         let per_second = (progress.records_in - self.records_in) as f64 / (progress.seconds - self.shown_at);
+        let checkpoint = match progress.checkpoint {
+            Some((id, ago)) => format!(", checkpoint {id} {} ago", age(Duration::from_secs_f64(ago))),
+            None => String::new(),
+        };
         let shown = self.say(progress.seconds, || {
             format!(
-                "{:.0} s: {} records in, {} out, {}",
+                "{:.0} s: {} records in, {} out, {}{checkpoint}",
                 progress.seconds,
                 number(progress.records_in),
                 number(progress.records_out),

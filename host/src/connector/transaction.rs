@@ -93,10 +93,13 @@ impl<'a> Commits<'a> {
 /// For sinks whose results are out as soon as they are written: they have no transactions, so those that there are belong to another sink.
 pub(super) fn refuse_transactions(sink: &str, transactions: &[Transaction]) -> Result<(), ConnectorError> {
     let Some(first) = transactions.first() else { return Ok(()) };
+    let more = match transactions.len() {
+        1 => String::new(),
+        count => format!(" and {} more", count - 1),
+    };
     Err(ConnectorError::Refused(format!(
-        "{sink}: the checkpoint has results to commit ({} and {} more) that a sink of another type has prepared; set the sink's \"type\" back to what it was",
-        first.visible,
-        transactions.len() - 1
+        "{sink}: the checkpoint has results to commit ({}{more}) that a sink of another type has prepared; set the sink's \"type\" back to what it was",
+        first.visible
     )))
 }
 

@@ -136,6 +136,8 @@ pub struct Report {
     pub cpu_seconds: f64,
     /// The most memory that the process had, in bytes.
     pub peak_memory_bytes: u64,
+    /// From the start of the process until an operator had processed the first records, in milliseconds: with a checkpoint, until the job went on.
+    pub start_to_first_processed_ms: Option<f64>,
     /// From the start of the process to the first record at a sink, in milliseconds; none when there was no result.
     pub start_to_first_result_ms: Option<f64>,
     /// Records of all sources per second while they went from 25 to 97 % of their records; none for runs that are too short.

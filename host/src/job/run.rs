@@ -25,7 +25,7 @@ use crate::{
     connector::Commits,
     metrics::OperatorCounters,
     runtime::Control,
-    stream::{CheckpointId, Fault},
+    stream::{CheckpointId, Fault, FaultKind},
 };
 
 /// While a job waits for its next attempt it is looked so often whether it is to stop.
@@ -104,6 +104,7 @@ impl PreparedJob {
             }
         };
         let Ran { counters, timeline, elapsed, fault, outcome, restarts, checkpoints } = ran;
+        let since_start = |at: &Instant| at.duration_since(process_start).as_secs_f64() * 1e3;
         let mut report = Report {
             job: self.spec.name.clone(),
             outcome,
@@ -111,10 +112,8 @@ impl PreparedJob {
             seconds: elapsed.as_secs_f64(),
             cpu_seconds: cpu_seconds(),
             peak_memory_bytes: peak_memory_bytes(),
-            start_to_first_result_ms: control
-                .first_result
-                .get()
-                .map(|first| first.duration_since(process_start).as_secs_f64() * 1e3),
+            start_to_first_processed_ms: control.first_processed.get().map(since_start),
+            start_to_first_result_ms: control.first_result.get().map(since_start),
             steady_records_per_second: None,
             restarts,
             checkpoints: checkpoints.map(|(restored_from, counters)| CheckpointReport::new(restored_from, &counters)),
@@ -187,26 +186,24 @@ impl PreparedJob {
         let mut discard = discard;
         loop {
             // The storage may be away when it is asked where to go on.
-            let again = if restarts == 0 { Ok(None) } else { checkpointing.beginning_again() };
+            let (again, unknown) = match if restarts == 0 { Ok(None) } else { checkpointing.beginning_again() } {
+                Ok(again) => (again, None),
+                Err(error) => (None, Some(error)),
+            };
+            let from: Option<&Origin> = again.as_ref().or(first.as_ref()).filter(|_| unknown.is_none());
+            let restored_from = from.map(|origin| origin.manifest().id);
             control.begin_attempt();
-            let (restored_from, tried) = match again {
-                Err(error) => (None, Err(error)),
-                Ok(again) => {
-                    let from: Option<&Origin> = again.as_ref().or(first.as_ref());
-                    let restored_from = from.map(|origin| origin.manifest().id);
+            let tried = match unknown {
+                Some(error) => Err(error),
+                None => {
                     if restarts > 0 {
-                        match restored_from {
-                            Some(id) => say(&format!("starting again from checkpoint {id}")),
-                            None => say("starting again from the beginning"),
-                        }
+                        let place = restored_from.map_or("the beginning".to_owned(), |id| format!("checkpoint {id}"));
+                        say(&format!("starting again from {place}"));
                     }
-                    let tried = checkpointing.prepare_ends(from, discard.take()).and_then(|()| {
-                        if let (Some(after), 0) = (start.discard_results_after, restarts) {
-                            checkpointing.discard_after(after)?;
-                        }
-                        self.attempt(&mut machine, &control, Some((&mut checkpointing, from)), progress)
-                    });
-                    (restored_from, tried)
+                    let discarded = discard.map_or(Ok(()), |after| checkpointing.discard_after(after));
+                    let readied = discarded.and_then(|()| checkpointing.prepare_ends(from, discard.take()));
+                    readied
+                        .and_then(|()| self.attempt(&mut machine, &control, Some((&mut checkpointing, from)), progress))
                 }
             };
             let tried = match tried {
@@ -241,6 +238,15 @@ impl PreparedJob {
                 Decision::RestartAfter(wait) if !stopped => wait,
                 Decision::RestartAfter(_) => return Ok(ran),
                 Decision::GiveUp { reason } => {
+                    let origin = from.filter(|_| fault.kind == FaultKind::Unfit);
+                    match origin.and_then(|origin| checkpointing.damage(origin)) {
+                        Some(damage) if restarts == 0 => return Err(JobError::Refused(damage)),
+                        Some(damage) => {
+                            let fault = Some(Fault { message: format!("it can't go on: {damage}"), ..fault });
+                            return Ok(Ran { fault, ..ran });
+                        }
+                        None => {}
+                    }
                     say(&format!("not starting again: {reason}"));
                     return Ok(ran);
                 }

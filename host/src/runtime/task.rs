@@ -43,6 +43,8 @@ pub struct Control {
     pub closed: AtomicBool,
     /// When the first record reached a sink.
     pub first_result: OnceLock<Instant>,
+    /// When an operator had processed the first batch.
+    pub first_processed: OnceLock<Instant>,
     /// The checkpoint that was triggered last; 0: none yet.
     asked_for: AtomicU64,
     /// The checkpoint that was aborted last; 0: none yet.
@@ -208,6 +210,9 @@ impl Task {
         };
         let aligner = checkpoints.as_ref().filter(|_| !is_source && inputs > 0);
         let aligner = aligner.map(|checkpoints| Aligner::new(inputs, checkpoints.mode));
+        let restores = nodes
+            .iter()
+            .any(|node| matches!(&node.kind, NodeKind::Operator(execution) if execution.has_state_to_restore()));
         let watermark = checkpoints.as_ref().and_then(|checkpoints| checkpoints.watermark);
         Self {
             name,
@@ -217,7 +222,7 @@ impl Task {
             control,
             limits,
             timeout,
-            phase: Phase::Restoring(0),
+            phase: if restores { Phase::Restoring(0) } else { Phase::Running },
             watermark: WatermarkTracker::restored(inputs, watermark),
             turn: 0,
             gathered: Batch::new(source_keyed),
@@ -419,6 +424,10 @@ impl Task {
                 let mut dead = Batch::new(false);
                 execution.process(input, &batch, time, &mut out, &mut dead)?;
                 node.counters.busy_ns.add_time(began.elapsed());
+                if self.control.first_processed.get().is_none() {
+                    // As for the first result.
+                    let _ = self.control.first_processed.set(Instant::now());
+                }
                 drop(batch);
                 self.give_results(index, &mut out, dead)?;
                 self.scratch.push(out);

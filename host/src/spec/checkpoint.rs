@@ -28,7 +28,7 @@ const SCHEMES: [(&str, &str); 5] = [
     ("s3", "s3://BUCKET/PATH"),
     ("gs", "gs://BUCKET/PATH"),
     ("az", "az://CONTAINER/PATH"),
-    ("memory", "memory:///"),
+    ("memory", "memory://"),
     ("file", "file:///PATH"),
 ];
 
@@ -54,7 +54,7 @@ pub struct CheckpointSettings {
 pub enum StorageSpec {
     /// A folder, absolute.
     Folder(PathBuf),
-    /// An object store: `s3://`, `gs://`, `az://`, `memory:///` or `file:///`, and what follows.
+    /// An object store: `s3://`, `gs://`, `az://`, `memory://` or `file:///`, and what follows.
     Url(String),
 }
 
@@ -94,15 +94,15 @@ fn read_storage(field: Field<'_>) -> Option<StorageSpec> {
         let hint = nearest::hint(scheme, schemes, "there are");
         return field.fail(format_args!("is a URL of an unknown kind; {hint}"));
     };
-    let is_local = matches!(scheme, "memory" | "file");
     let fits = match scheme {
-        "memory" => rest.is_empty() || rest.starts_with('/'),
+        "memory" => matches!(rest, "" | "/"),
         "file" => rest.len() > 1 && rest.starts_with('/'),
         _ => !rest.is_empty() && !rest.starts_with('/'),
     };
     match fits {
         true => Some(StorageSpec::Url(text.clone())),
-        false if is_local => field.mismatch(format_args!("such as `{example}`, with three slashes")),
+        false if scheme == "memory" => field.mismatch(format_args!("`{example}`, with nothing behind it")),
+        false if scheme == "file" => field.mismatch(format_args!("such as `{example}`, with three slashes")),
         false => field.mismatch(format_args!("such as `{example}`")),
     }
 }

@@ -41,7 +41,7 @@ const PIECE_BYTES: usize = if cfg!(test) { 1 << 10 } else { 8 << 20 };
 /// However slow the writer is, no piece is larger than this and what one entry adds: places in a log have 32 bits.
 const PIECE_BYTES_MAX: usize = 1 << 30;
 /// With so many pieces handed over and not written yet, copying waits, and so does what leaves memory.
-const OUTSTANDING_MAX: usize = 4;
+const OUTSTANDING_MAX: usize = 2;
 /// How long one look at the writer's progress takes at most.
 const WAIT_SLICE: Duration = Duration::from_millis(10);
 

@@ -14,7 +14,7 @@ mod walk;
 use self::walk::KeyList;
 pub use self::{
     export::{ExportError, TakeEntry},
-    snapshot::{Known, RestoreError},
+    snapshot::{Known, RestoreBatch, RestoreError},
     walk::WalkError,
 };
 use super::{

@@ -75,7 +75,7 @@ fn checkpoints_are_listed_newest_first() {
     assert_eq!(ids, ["5", "2", "1"]);
     assert_eq!(lines[3][1], "2023-11-14T22:13:20Z");
     assert!(lines[1].join(" ").ends_with("480 ms when it was stopped"), "{:?}", lines[1]);
-    assert!(lines[2].join(" ").contains(" 1 1 about 8 "), "{:?}", lines[2]);
+    assert!(lines[2].join(" ").contains(" 1 1 up to 8 "), "{:?}", lines[2]);
     assert!(lines[3].join(" ").ends_with("480 ms ran on"), "{:?}", lines[3]);
 
     let json = document(&checkpoint(&["list"], &path, &["--json"]));
@@ -144,7 +144,7 @@ fn everything_in_a_checkpoint_is_shown() {
     for part in [
         "source lines: {\"offset\":50}\n",
         "operator count: word-count 0.1.0, e3b0c44298fc\n",
-        "  state count: value, about 1 entries, ",
+        "  state count: value, up to 1 entries, ",
         "version 1: a u64 in 8 bytes\n",
         "  task 0: key groups 0 to 63, watermark 1234; ",
         "  task 1: key groups 64 to 127, watermark 1234; ",
@@ -340,7 +340,7 @@ fn the_newest_of_all_segments_is_what_state_shows() {
         "{}",
         list.out
     );
-    assert!(list.out.contains("about 8  "), "{}", list.out);
+    assert!(list.out.contains("up to 8  "), "{}", list.out);
     let json = document(&state(&["list"], &of(&path, 1), &["--json"]));
     assert_eq!((&json["checkpoint"], &json["ended"]), (&json!(1), &Value::Null));
     let counts = &json["operators"][0]["states"][0];

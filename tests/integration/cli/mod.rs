@@ -1,6 +1,7 @@
 //! The command line as a user types it: the binary, its exit codes, its two output streams.
 
 mod checkpoint;
+mod going_back;
 mod inspect;
 mod new;
 mod refusals;

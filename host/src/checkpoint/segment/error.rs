@@ -7,7 +7,7 @@ use crate::checkpoint::storage::StorageError;
 
 /// A segment that can't be read.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{name}: {problem}")]
+#[error("{}{problem}", problem.prefix(name))]
 pub struct SegmentError {
     /// The name of the segment.
     pub name: String,
@@ -40,6 +40,16 @@ pub enum SegmentProblem {
     /// The storage does not give it.
     #[error("{0}")]
     Storage(StorageError),
+}
+
+impl SegmentProblem {
+    /// What comes before it: the name, where it does not have it itself.
+    fn prefix(&self, name: &str) -> String {
+        match self {
+            Self::Storage(_) => String::new(),
+            _ => format!("{name}: "),
+        }
+    }
 }
 
 const ELSEWHERE: &str = "bring it back from a copy, or go on from another checkpoint";

@@ -1,12 +1,13 @@
 //! The storage for paths and URLs: the crate `object_store`, behind blocking calls.
 //!
 //! - A local file is written under another name, synced, and linked to its own; then its folder is synced. A link fails where the name is taken: that is put-if-absent.
+//! - Folders on a disk are made as files need them; a file's own goes with the last file in it, so that checkpoints that are gone leave nothing.
 //! - In object stores put-if-absent is a put with `If-None-Match: *` (or its like).
 //! - Credentials and endpoints come from the environment, by the names that the tools of each store know: `AWS_*`, `GOOGLE_*`, `AZURE_*`.
 //!
 //! tokio stays in here: a runtime without threads of its own, which lives in the threads that call.
 
-use std::{error::Error, fmt, future::Future, io, ops::Range, sync::Arc, time::Duration};
+use std::{error::Error, fmt, future::Future, io, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use object_store::{
@@ -33,6 +34,8 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// A folder on a disk or in an object store.
 pub struct ObjectStorage {
     store: Arc<dyn ObjectStore>,
+    /// Where the folder is, on a disk.
+    local: Option<PathBuf>,
     /// The folder, as the store has it.
     folder: Path,
     /// The same for people.
@@ -76,10 +79,11 @@ impl ObjectStorage {
         let shown = location.to_string();
         let failed = |error: object_store::Error| invalid(&shown, error.to_string());
         let in_bucket = |bucket: &Bucket| Path::parse(&bucket.folder).map_err(|error| failed(error.into()));
+        let mut local = None;
         let (store, folder): (Arc<dyn ObjectStore>, Path) = match location {
             StorageLocation::Folder(path) => {
                 let absolute = std::path::absolute(path).map_err(|error| invalid(&shown, error.to_string()))?;
-                let folder = Path::from_absolute_path(absolute).map_err(|error| failed(error.into()))?;
+                let folder = Path::from_absolute_path(local.insert(absolute)).map_err(|error| failed(error.into()))?;
                 (Arc::new(LocalFileSystem::new().with_fsync(true)), folder)
             }
             StorageLocation::S3(bucket) => {
@@ -102,7 +106,7 @@ impl ObjectStorage {
             kind: StorageErrorKind::Unavailable,
             ..invalid(&shown, format!("no runtime can be made: {error}"))
         })?;
-        Ok(Self { store, folder, shown, runtime, time_max: CALL_TIME_MAX })
+        Ok(Self { store, local, folder, shown, runtime, time_max: CALL_TIME_MAX })
     }
 
     fn path(&self, name: &str) -> Result<Path, StorageError> {
@@ -198,9 +202,14 @@ impl Storage for ObjectStorage {
     fn delete(&self, name: &str) -> Result<(), StorageError> {
         let path = self.path(name)?;
         match self.call(name, self.store.delete(&path)) {
-            Err(error) if error.kind == StorageErrorKind::NotFound => Ok(()),
-            other => other,
+            Err(error) if error.kind == StorageErrorKind::NotFound => {}
+            other => other?,
         }
+        if let (Some(local), Some((parent, _))) = (&self.local, name.rsplit_once('/')) {
+            // As long as there is anything in it, this fails.
+            let _ = std::fs::remove_dir(local.join(parent));
+        }
+        Ok(())
     }
 
     fn location(&self, name: &str) -> String {

@@ -6,6 +6,7 @@ use super::one;
 use crate::{
     cli::{EXIT_DONE, args::CheckpointShowArgs, show},
     job::{CheckpointManifest, CheckpointedOperator, CheckpointedTask},
+    stream::EventTime,
 };
 
 /// Of a digest, so many digits tell it from others.
@@ -81,8 +82,11 @@ fn print_operator(operator: &CheckpointedOperator, out: &mut impl Write) -> io::
 fn print_task(task: &CheckpointedTask, out: &mut impl Write) -> io::Result<()> {
     let CheckpointedTask { task, key_groups, watermark, ended, segments, operator_state, list_elements: _ } = task;
     write!(out, "  task {task}: key groups {} to {}", key_groups.start, key_groups.end.saturating_sub(1))?;
-    let watermark = watermark.map_or_else(|| "none".to_owned(), |ms| ms.to_string());
-    write!(out, ", watermark {watermark}")?;
+    match watermark.map(EventTime) {
+        None => write!(out, ", no watermark")?,
+        Some(EventTime::MAX) => write!(out, ", the last watermark")?,
+        Some(EventTime(ms)) => write!(out, ", watermark {ms}")?,
+    }
     if *ended {
         write!(out, ", at the end of its input")?;
     }

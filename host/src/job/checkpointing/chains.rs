@@ -19,6 +19,15 @@ impl Chains {
         self.0.get(&task).cloned().unwrap_or_default()
     }
 
+    /// Puts `merged` where the segments of these names are, which follow one another in the chain.
+    pub(super) fn replace(&mut self, task: (usize, u32), former: &[String], merged: Vec<SegmentOfTask>) {
+        let Some(chain) = self.0.get_mut(&task) else { return };
+        let first = former.first().and_then(|first| chain.iter().position(|segment| segment.name == *first));
+        let Some(first) = first else { return };
+        debug_assert!(chain[first..].iter().zip(former).all(|(segment, former)| segment.name == *former));
+        chain.splice(first..first + former.len(), merged);
+    }
+
     /// The number of the next run of a task.
     pub(super) fn next_run(&self, task: (usize, u32)) -> u64 {
         self.0.get(&task).into_iter().flatten().map(|segment| segment.run + 1).max().unwrap_or(0)

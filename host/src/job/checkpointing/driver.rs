@@ -16,9 +16,11 @@ use crossbeam::{
 
 use super::{
     chains::{Chains, bytes_of},
+    failures::Failures,
     graph::Graph,
     keeper::{KeptSnapshot, TaskKeeper, Writing},
     manifest::{Gathered, GatheredTask},
+    merging::Merging,
     storing::{self, ManifestOutcome},
 };
 use crate::{
@@ -84,6 +86,7 @@ pub(super) struct DriverSetup {
     pub(super) background: Arc<dyn Background>,
     pub(super) keepers: BTreeMap<(usize, u32), Arc<TaskKeeper>>,
     pub(super) chains: Chains,
+    pub(super) merging: Merging,
     pub(super) retain: usize,
     /// The checkpoint that the attempt was restored from.
     pub(super) restored_from: Option<CheckpointId>,
@@ -103,7 +106,7 @@ pub(in crate::job) struct Driver {
     gathered: BTreeMap<CheckpointId, Gathered>,
     /// What sinks have set aside and not committed, by sink, with the checkpoint.
     uncommitted: BTreeMap<String, Vec<(CheckpointId, Transaction)>>,
-    /// Of aborted checkpoints and all before them, what was acknowledged is part of the next one.
+    /// The checkpoint that was completed last, or that the attempt was restored from.
     newest_complete: Option<CheckpointId>,
     commit: Commit,
     finishing: Option<CheckpointId>,
@@ -111,6 +114,10 @@ pub(in crate::job) struct Driver {
     deletions: u32,
     /// A newer attempt has taken over.
     fenced: bool,
+    failed_checkpoints: Failures,
+    failed_commits: Failures,
+    /// Segments that were merged with others, until a manifest is complete that does not refer to them.
+    replaced: Vec<String>,
 }
 
 /// Where the commit of sinks stands.
@@ -137,6 +144,9 @@ impl Driver {
             finishing: None,
             deletions: 0,
             fenced: false,
+            failed_checkpoints: Failures::default(),
+            failed_commits: Failures::default(),
+            replaced: Vec::new(),
         }
     }
 
@@ -171,6 +181,14 @@ impl Driver {
             self.finishing = None;
             self.setup.control.let_end();
             self.wake();
+            did = true;
+        }
+        if let Some(mut former) = self.setup.merging.poll(&mut self.setup.chains) {
+            // After a merge that failed, the next checkpoint asks for another.
+            if !former.is_empty() {
+                self.consider_merging();
+            }
+            self.replaced.append(&mut former);
             did = true;
         }
         Ok(did)
@@ -229,8 +247,9 @@ impl Driver {
         match outcome {
             Outcome::Manifest(checkpoint, ManifestOutcome::Written) => self.handle(now, Event::Written { checkpoint }),
             Outcome::Manifest(checkpoint, ManifestOutcome::NotWritten(reason)) => {
-                if let Some(gathered) = self.gathered.remove(&checkpoint) {
+                if let Some(mut gathered) = self.gathered.remove(&checkpoint) {
                     self.setup.writing.release(gathered.operator_state_names());
+                    self.replaced.append(&mut gathered.replaced);
                 }
                 self.handle(now, Event::NotWritten { checkpoint, reason })
             }
@@ -241,9 +260,19 @@ impl Driver {
             Outcome::Committed(checkpoint, result) => {
                 self.commit = Commit::Idle;
                 match result {
-                    Ok(()) => self.uncommitted.values_mut().for_each(|all| all.retain(|(id, _)| *id > checkpoint)),
+                    Ok(()) => {
+                        self.uncommitted.values_mut().for_each(|all| all.retain(|(id, _)| *id > checkpoint));
+                        if let Some(tries) = self.failed_commits.over() {
+                            tracing::warn!("results up to checkpoint {checkpoint} are visible, after {tries} tries");
+                        }
+                    }
                     Err(reason) => {
-                        tracing::warn!("results of checkpoint {checkpoint} can't be made visible yet: {reason}");
+                        if self.failed_commits.one_more() {
+                            tracing::warn!(
+                                "results of checkpoint {checkpoint} can't be made visible yet, which is tried again every {} s: {reason}",
+                                COMMIT_RETRY.as_secs()
+                            );
+                        }
                         self.commit = Commit::Again(now + COMMIT_RETRY);
                     }
                 }
@@ -276,7 +305,12 @@ impl Driver {
             Action::WriteManifest(id) => self.write_manifest(now, id),
             Action::Complete(id) => self.complete(now, id),
             Action::Abort { checkpoint, reason } => {
-                tracing::warn!("checkpoint {checkpoint} failed: {reason}");
+                if self.failed_checkpoints.one_more() {
+                    let count = self.failed_checkpoints.in_a_row();
+                    tracing::warn!(
+                        "checkpoint {checkpoint} failed ({count} in a row): {reason}; the job goes on, and what it had is part of the next one"
+                    );
+                }
                 self.counters(|counters| counters.failed += 1);
                 self.setup.control.give_up(checkpoint);
                 self.wake();
@@ -302,7 +336,7 @@ impl Driver {
                 let name = &self.setup.graph.vertices[*vertex].id;
                 Fault::new(
                     FaultKind::HostBug,
-                    format!("task {name}/{task} acknowledged checkpoint {id} and kept nothing"),
+                    format!("task {name}/{task} acknowledged checkpoint {id} and kept nothing; please report this"),
                 )
             })?;
             let KeptSnapshot { segments, operator_state, list_elements } = kept;
@@ -333,6 +367,7 @@ impl Driver {
             snapshots,
             tasks,
             transactions,
+            replaced: std::mem::take(&mut self.replaced),
         };
         let manifest = self.setup.graph.manifest(&gathered);
         self.gathered.insert(id, gathered);
@@ -350,9 +385,12 @@ impl Driver {
         self.triggered.retain(|other, _| *other > id);
         self.snapshots.retain(|other, _| *other > id);
         self.newest_complete = Some(id);
+        if let Some(count) = self.failed_checkpoints.over() {
+            tracing::warn!("checkpoint {id} is complete, after {count} that failed");
+        }
         if let Some(gathered) = self.gathered.remove(&id) {
             // The manifest keeps them now, and the next checkpoint has others.
-            self.setup.writing.release(gathered.operator_state_names());
+            self.setup.writing.release(gathered.operator_state_names().chain(&gathered.replaced));
             let bytes = gathered.bytes();
             self.counters(|counters| {
                 counters.completed += 1;
@@ -363,7 +401,15 @@ impl Driver {
         }
         self.commit_sinks()?;
         self.delete_what_is_old()?;
+        self.consider_merging();
         Ok(())
+    }
+
+    fn consider_merging(&mut self) {
+        // Nothing would refer to what is merged after the last checkpoint.
+        if !self.setup.coordinator.is_over() {
+            self.setup.merging.consider(&self.setup.chains, &self.setup.graph, &self.setup.keepers);
+        }
     }
 
     fn is_committed(&self) -> bool {

@@ -15,7 +15,8 @@ use std::{
 use super::super::stored_state::SegmentOfTask;
 use crate::{
     checkpoint::{
-        Entry, Label, Names, RefusedEntry, SEGMENT_BYTES_MAX, SegmentWriter, Storage, StorageError, put_same,
+        Entry, Label, Names, RefusedEntry, SEGMENT_BYTES_MAX, SegmentWriter, Storage, StorageError, StorageErrorKind,
+        put_same,
     },
     operator::{KeepSnapshots, TakenSnapshot},
     state::{Change, Piece, PieceOrder, StoredBytes, WritePieces},
@@ -76,6 +77,16 @@ impl Writing {
         self.in_use.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The attempt's state may consist of this from now on.
+    fn use_name(&self, name: &str) {
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+    }
+
+    /// Says when nobody wants what is still to be written.
+    pub(super) fn cancelled(&self) -> &AtomicBool {
+        &self.cancelled
+    }
+
     /// The attempt's state consists of these no more.
     pub(super) fn release<'a>(&self, names: impl Iterator<Item = &'a String>) {
         let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
@@ -94,6 +105,19 @@ impl Writing {
         Ok(())
     }
 
+    /// Makes sure that the storage is still the one in which the attempt has begun. Where a folder was moved or unmounted, files would come to lie in another one in its place, and be gone when
+    /// it is back.
+    pub(super) fn look_for_mark(&self) -> Result<(), StorageError> {
+        let mark = Names::attempt(self.attempt);
+        match self.storage.size(&mark) {
+            Err(error) if error.kind == StorageErrorKind::NotFound => {
+                let detail = "the mark of this run is gone, so the storage is, or another one is in its place";
+                Err(self.storage.error(&mark, StorageErrorKind::Unavailable, detail.into()))
+            }
+            found => found.map(drop),
+        }
+    }
+
     pub(super) fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Acquire)
     }
@@ -102,10 +126,10 @@ impl Writing {
     pub(super) fn put(&self, name: &str, bytes: &bytes::Bytes) -> bool {
         let mut tries = 0;
         let mut delay = RETRY_DELAY;
-        // First: whoever deletes what is not in use may have listed it already.
-        self.in_use.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
         while !self.is_cancelled() {
-            let error = match put_same(&*self.storage, name, bytes.clone()) {
+            // Before, so that nothing is made where the storage was; and after, since it may have been away between.
+            let put = self.look_for_mark().and_then(|()| put_same(&*self.storage, name, bytes.clone()));
+            let error = match put.and_then(|()| self.look_for_mark()) {
                 Ok(()) => return true,
                 Err(error) => error,
             };
@@ -156,20 +180,20 @@ pub(super) struct TaskKeeper {
     task: u32,
     /// The number of the next segment, and with that of its run.
     next: AtomicU64,
-    /// The checkpoint that was completed last: in the names of segments.
-    last: AtomicU64,
+    /// The checkpoint that is expected to have what is written now: in the names of segments.
+    checkpoint: AtomicU64,
     written: Mutex<Written>,
 }
 
 impl TaskKeeper {
-    /// `first_run` is above the numbers of all runs that the task begins with.
-    pub(super) fn new(writing: Arc<Writing>, operator: &str, task: u32, first_run: u64) -> Self {
+    /// `first_run` is above the numbers of all runs that the task begins with; `first` is the attempt's first checkpoint.
+    pub(super) fn new(writing: Arc<Writing>, operator: &str, task: u32, first_run: u64, first: CheckpointId) -> Self {
         Self {
             writing,
             operator: operator.to_owned(),
             task,
             next: AtomicU64::new(first_run),
-            last: AtomicU64::new(0),
+            checkpoint: AtomicU64::new(first.0),
             written: Mutex::default(),
         }
     }
@@ -182,7 +206,7 @@ impl TaskKeeper {
         while let Some(first) = written.complete.first_entry().filter(|first| *first.key() <= checkpoint) {
             let mut kept = first.remove();
             taken.segments.append(&mut kept.segments);
-            // That of a checkpoint that came to nothing.
+            // Written whole every time: of what came to nothing, nobody needs it.
             self.writing.release(taken.operator_state.iter().map(|segment| &segment.name));
             taken = KeptSnapshot { segments: std::mem::take(&mut taken.segments), ..kept };
         }
@@ -195,12 +219,20 @@ impl TaskKeeper {
 
     /// Puts a segment. None: nobody wants it any more.
     fn put(&self, run: u64, writer: SegmentWriter) -> Option<SegmentOfTask> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let id = CheckpointId(self.last.load(Ordering::Relaxed)).next();
-        let number = u32::try_from(number).unwrap_or(u32::MAX);
-        let name = Names::segment(&self.operator, self.writing.attempt, self.task, id, number);
+        let name = self.name_segment();
         let (bytes, facts) = writer.finish();
         self.writing.put(&name, &bytes.into()).then_some(SegmentOfTask { name, run, facts })
+    }
+
+    /// The name of another segment of the task, which may not be deleted from now on.
+    pub(super) fn name_segment(&self) -> String {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let id = CheckpointId(self.checkpoint.load(Ordering::Relaxed));
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        let name = Names::segment(&self.operator, self.writing.attempt, self.task, id, number);
+        // First: whoever deletes what is not in use may list it before anyone refers to it.
+        self.writing.use_name(&name);
+        name
     }
 
     fn refused(&self, error: &RefusedEntry) {
@@ -288,7 +320,7 @@ impl KeepSnapshots for TaskKeeper {
         }
         let TakenSnapshot { checkpoint, list_elements, .. } = taken;
         written.complete.insert(checkpoint, KeptSnapshot { segments, operator_state, list_elements });
-        self.last.fetch_max(checkpoint.0, Ordering::Relaxed);
+        self.checkpoint.fetch_max(checkpoint.next().0, Ordering::Relaxed);
         true
     }
 }

@@ -4,10 +4,13 @@
 //! have set aside (`connector`). What decides is in the room `checkpoint`; what a manifest is, is in the module `stored_state`.
 
 mod chains;
+mod damage;
 mod driver;
+mod failures;
 mod graph;
 mod keeper;
 mod manifest;
+mod merging;
 mod operator_state;
 mod restore;
 mod storing;
@@ -26,15 +29,17 @@ use crossbeam::{
 pub use self::driver::{CheckpointCounters, LastCheckpoint};
 use self::{
     chains::Chains,
+    damage::refusal,
     driver::DriverSetup,
     graph::{Graph, GraphTask},
     keeper::{Patience, TaskKeeper, Writing},
+    merging::Merging,
 };
 pub(super) use self::{driver::Driver, restore::Origin};
 use super::{
     PreparedJob, Start, StartFrom,
     plugins::JobError,
-    stored_state::{Checkpoints, JobLock, StatePlace, StoredStateError},
+    stored_state::{Checkpoints, DeletionError, JobLock, StatePlace, StoredStateError},
 };
 use crate::{
     background::Background,
@@ -109,7 +114,13 @@ impl Checkpointing {
         }
         let storage: Arc<dyn Storage> = Arc::new(Below::new(storage, &job.spec.name));
         let checkpoints = Checkpoints::new(storage, folder.map(Path::to_owned));
-        let lock = checkpoints.lock().map_err(|error| JobError::Running(error.to_string()))?;
+        let lock = checkpoints.lock().map_err(|error| match error {
+            DeletionError::Running(path) => JobError::Running(format!(
+                "job {name} runs already ({path} is locked); wait for its end or stop it, or give this one another name or another `checkpoint.storage`",
+                name = job.spec.name
+            )),
+            error => JobError::Running(error.to_string()),
+        })?;
         Ok(Self {
             graph: Graph::new(job, settings.mode),
             settings: settings.clone(),
@@ -192,7 +203,10 @@ impl Checkpointing {
             return Ok(beginning);
         }
         let list: String = misfits.iter().map(|misfit| format!("\n  - {misfit}")).collect();
-        Err(JobError::Refused(format!("the job can't go on from checkpoint {}:{list}", origin.manifest().id)))
+        Err(JobError::Refused(format!(
+            "the job can't go on from checkpoint {}:{list}\nset back what was changed, or begin at the beginning with --from none",
+            origin.manifest().id
+        )))
     }
 
     fn origin(&self, id: CheckpointId) -> Result<Origin, JobError> {
@@ -231,7 +245,9 @@ impl Checkpointing {
                 Err(error) => return Err(JobError::Storage(error)),
             }
         }
-        Err(JobError::Running(format!("{ATTEMPT_TRIES} other runs of this job began at the same time")))
+        Err(JobError::Running(format!(
+            "{ATTEMPT_TRIES} other runs of this job began at the same time; see that only one is started"
+        )))
     }
 
     /// Readies sources and sinks to go on where the attempt begins.
@@ -264,7 +280,8 @@ impl Checkpointing {
         Ok(())
     }
 
-    /// Removes checkpoints after one whose results were removed: nothing can go on from them.
+    /// Removes checkpoints after one whose later results are about to be removed: nothing could go on from them. First the checkpoints: whatever comes between, the next run finds results
+    /// that it refuses, and never a checkpoint that lacks them.
     ///
     /// # Errors
     /// When the storage does not remove them.
@@ -284,12 +301,12 @@ impl Checkpointing {
         let number = self.begin_attempt()?;
         let contents = self.checkpoints.contents().map_err(JobError::State)?;
         let last = contents.checkpoints.iter().map(|checkpoint| checkpoint.id).max();
-        // No number is given twice, whatever became of the checkpoint that had it.
         let restored_from = origin.filter(|origin| origin.is_own).map(|origin| origin.manifest().id);
+        // Above all that are complete; the number of one that never was may be given again, to an attempt whose segments and hidden results have other names.
         let next = last.max(origin.map(|origin| origin.manifest().id)).map_or(CheckpointId::FIRST, CheckpointId::next);
         let (send, events) = unbounded();
         let mut chains = Chains::default();
-        if let Some(origin) = origin {
+        if let Some(origin) = origin.filter(|origin| origin.is_own) {
             for (number, vertex, _) in self.graph.operators() {
                 for task in 0..vertex.parallelism {
                     let key_groups = key_groups_of_task(task, vertex.parallelism, self.graph.max_parallelism);
@@ -297,6 +314,7 @@ impl Checkpointing {
                 }
             }
         }
+        let visited = origin.map(|origin| self.visited(origin)).unwrap_or_default();
         let in_use: BTreeSet<String> = chains.names().collect();
         let failed = {
             let send = send.clone();
@@ -312,9 +330,22 @@ impl Checkpointing {
             writing: Arc::new(writing),
             keepers: BTreeMap::new(),
             chains,
+            visited,
             tasks: Vec::new(),
             setup,
         })
+    }
+
+    /// The tasks of operators, by vertex and index, whose keys the end of the input had visited before.
+    fn visited(&self, origin: &Origin) -> BTreeSet<(usize, u32)> {
+        let tasks = self.graph.operators().flat_map(|(number, vertex, _)| {
+            let had_ended = move |task: &u32| {
+                let key_groups = key_groups_of_task(*task, vertex.parallelism, self.graph.max_parallelism);
+                origin.had_ended(&vertex.id, &key_groups)
+            };
+            (0..vertex.parallelism).filter(had_ended).map(move |task| (number, task))
+        });
+        tasks.collect()
     }
 
     /// The driver of an attempt whose tasks are made.
@@ -326,15 +357,17 @@ impl Checkpointing {
         clock: &Arc<dyn Clock>,
         wake_all: &[Unparker],
     ) -> Driver {
-        let Attempt { next, restored_from, events, writing, keepers, chains, tasks, setup, .. } = attempt;
+        let Attempt { next, restored_from, events, writing, keepers, chains, visited, tasks, setup, .. } = attempt;
         let settings = CoordinatorSettings {
             interval: Some(self.settings.interval),
             timeout: self.settings.timeout,
             tolerable_failures: self.settings.tolerable_failures,
         };
         let mut graph = Graph::new(job, self.settings.mode);
+        let merging = Merging::new((setup.background)("merging".into()), Arc::clone(&writing));
         let count = tasks.len();
         graph.tasks = tasks;
+        graph.visited = visited;
         Driver::new(DriverSetup {
             coordinator: Coordinator::new(settings, count, next),
             graph: Arc::new(graph),
@@ -346,6 +379,7 @@ impl Checkpointing {
             background: (setup.background)("checkpoints".into()),
             keepers,
             chains,
+            merging,
             retain: self.settings.retain as usize,
             restored_from,
             counters: Arc::clone(&self.counters),
@@ -361,17 +395,6 @@ impl Checkpointing {
     pub(super) fn location(&self, id: CheckpointId) -> String {
         let manifest = self.storage().location(&Names::manifest(id));
         manifest.strip_suffix("/manifest.json").unwrap_or(&manifest).to_owned()
-    }
-}
-
-fn refusal(reason: &str, older: Option<&str>) -> String {
-    match older.map(|older| older.strip_suffix("/manifest.json").unwrap_or(older)) {
-        Some(older) => format!(
-            "{reason}; the next older checkpoint that can be restored is {older}: to go on from there, which reads and writes again what came after it, add --from {older}"
-        ),
-        None => {
-            format!("{reason}; there is no older one that can be restored: to begin at the beginning, add --from none")
-        }
     }
 }
 
@@ -400,6 +423,7 @@ pub(super) struct Attempt {
     writing: Arc<Writing>,
     keepers: BTreeMap<(usize, u32), Arc<TaskKeeper>>,
     chains: Chains,
+    visited: BTreeSet<(usize, u32)>,
     tasks: Vec<GraphTask>,
     setup: AttemptSetup,
 }
@@ -413,7 +437,7 @@ impl Attempt {
         task: u32,
     ) -> (Arc<dyn KeepSnapshots>, Arc<dyn Background>) {
         let first_run = self.chains.next_run((vertex, task));
-        let keeper = Arc::new(TaskKeeper::new(Arc::clone(&self.writing), operator, task, first_run));
+        let keeper = Arc::new(TaskKeeper::new(Arc::clone(&self.writing), operator, task, first_run, self.next));
         self.keepers.insert((vertex, task), Arc::clone(&keeper));
         (keeper, (self.setup.background)(format!("{operator}/{task} snapshots")))
     }

@@ -59,18 +59,20 @@ pub(super) fn restored(
         for (index, (key, value)) in (0_u64..).zip(dealt) {
             // Elements are numbered anew.
             let index = index.to_be_bytes();
-            let decoded = StoredKey::decode(&key).map_err(|error| undecodable(storage, &error.to_string()))?;
+            let decoded =
+                StoredKey::decode(&key).map_err(|error| undecodable(storage, operator, task, &error.to_string()))?;
             let entry = if kind == OperatorStateKind::Broadcast { decoded.entry } else { &index };
             let mut renumbered = Vec::new();
             let stored = StoredKey { entry, ..decoded };
-            stored.encode(&mut renumbered).map_err(|error| undecodable(storage, &error.to_string()))?;
+            let encoded = stored.encode(&mut renumbered);
+            encoded.map_err(|error| undecodable(storage, operator, task, &error.to_string()))?;
             mine.push((renumbered, value));
         }
     }
     Ok(mine)
 }
 
-fn undecodable(storage: &Arc<dyn Storage>, what: &str) -> StoredStateError {
-    let path = PathBuf::from(storage.location("segments"));
-    StoredStateError { path, problem: StoredStateProblem::Corrupt { at: 0, what: what.to_owned() } }
+fn undecodable(storage: &Arc<dyn Storage>, operator: &CheckpointedOperator, task: u32, what: &str) -> StoredStateError {
+    let path = PathBuf::from(storage.location(&format!("segments/{}", operator.id)));
+    StoredStateError { path, problem: StoredStateProblem::Entry { task, what: what.to_owned() } }
 }

@@ -60,21 +60,21 @@ impl Origin {
         tasks.iter().map(|task| task.watermark).min().flatten().map(EventTime)
     }
 
-    /// The tasks whose keys a task of `key_groups` takes over.
-    fn former(&self, operator: &str, key_groups: &Range<u32>) -> Vec<&CheckpointedTask> {
-        let tasks = self.operator(operator).map_or(&[][..], |operator| &operator.tasks);
-        tasks.iter().filter(|former| overlap(&former.key_groups, key_groups)).collect()
+    /// What former tasks had of `key_groups`, in their order.
+    fn shares(&self, operator: &str, key_groups: &Range<u32>) -> Vec<Share> {
+        shares_of(self.operator(operator).map_or(&[][..], |operator| &operator.tasks), key_groups)
     }
 
-    /// The segments on which the next checkpoints of a task of `key_groups` build, oldest first.
-    ///
-    /// Those of several former tasks make no chain: one of them may have a segment, from a time of fewer tasks, that also holds what another one's keys were then. So a task that takes over from
-    /// several begins a chain of its own.
+    /// The chain that a task of `key_groups` can go on building, oldest first. Empty: there is none, and it has to write all that it has anew.
     pub(super) fn chain(&self, operator: &str, key_groups: &Range<u32>) -> Vec<SegmentOfTask> {
-        match self.former(operator, key_groups).as_slice() {
-            [former] if self.is_own => segments_of(former, key_groups),
-            _ => Vec::new(),
-        }
+        chain_of(self.shares(operator, key_groups), key_groups)
+    }
+
+    /// Whether the end of the input had visited all keys of these groups.
+    pub(super) fn had_ended(&self, operator: &str, key_groups: &Range<u32>) -> bool {
+        let tasks = self.operator(operator).map_or(&[][..], |operator| &operator.tasks);
+        let mut former = tasks.iter().filter(|former| overlap(&former.key_groups, key_groups)).peekable();
+        former.peek().is_some() && former.all(|former| former.ended)
     }
 
     /// What a task of an operator begins with.
@@ -90,25 +90,21 @@ impl Origin {
     ) -> Result<Restored, StoredStateError> {
         let Some(operator) = self.operator(&vertex.id) else { return Ok(Restored::default()) };
         let key_groups = key_groups_of_task(task, vertex.parallelism, max_parallelism);
-        let former = self.former(&vertex.id, &key_groups);
+        let former: Vec<&CheckpointedTask> =
+            operator.tasks.iter().filter(|former| overlap(&former.key_groups, &key_groups)).collect();
+        let shares = self.shares(&vertex.id, &key_groups);
+        let has_chain = shares.is_empty() || !chain_of(shares.clone(), &key_groups).is_empty();
         let storage = self.checkpoint.storage();
-        let has_keyed = former.iter().any(|former| !segments_of(former, &key_groups).is_empty());
-        let keyed: Option<Box<dyn RestoreKeyed>> = match has_keyed {
-            false => None,
-            true => {
-                let part = |former: &&CheckpointedTask| {
-                    let own = former.key_groups.start.max(key_groups.start)..former.key_groups.end.min(key_groups.end);
-                    (segments_of(former, &own), own)
-                };
-                Some(Box::new(MergedState { storage: Arc::clone(storage), parts: former.iter().map(part).collect() }))
-            }
+        let keyed: Option<Box<dyn RestoreKeyed>> = match shares.is_empty() {
+            true => None,
+            false => Some(Box::new(MergedState { storage: Arc::clone(storage), shares })),
         };
         Ok(Restored {
             operator_state: operator_state::restored(storage, operator, &facts.descriptor, task, vertex.parallelism)?,
             list_elements: former.iter().map(|former| former.list_elements).max().unwrap_or(0),
             visited: former.iter().filter(|former| former.ended).map(|former| former.key_groups.clone()).collect(),
             keyed,
-            is_known: self.is_own && former.len() == 1,
+            is_known: self.is_own && has_chain,
         })
     }
 
@@ -197,16 +193,53 @@ fn overlap(one: &Range<u32>, other: &Range<u32>) -> bool {
     one.start < other.end && other.start < one.end
 }
 
-/// The segments of a task that have something of `key_groups`, oldest first.
-fn segments_of(task: &CheckpointedTask, key_groups: &Range<u32>) -> Vec<SegmentOfTask> {
-    task.segments.iter().filter(|segment| overlap(&segment.facts.key_groups, key_groups)).cloned().collect()
+/// What a former task had of the key groups that another one takes over.
+#[derive(Clone, Debug)]
+struct Share {
+    /// Oldest first.
+    segments: Vec<SegmentOfTask>,
+    /// Those for which the segments count. They may have others too, from before the job was rescaled; what they say of those is out of date.
+    key_groups: Range<u32>,
+}
+
+/// What tasks had of `key_groups`, in their order: each one's segments, oldest first, and the key groups for which they count.
+fn shares_of(tasks: &[CheckpointedTask], key_groups: &Range<u32>) -> Vec<Share> {
+    let shares = tasks.iter().filter(|task| overlap(&task.key_groups, key_groups)).map(|task| {
+        let own = task.key_groups.start.max(key_groups.start)..task.key_groups.end.min(key_groups.end);
+        let segments = task.segments.iter().filter(|segment| overlap(&segment.facts.key_groups, &own));
+        Share { segments: segments.cloned().collect(), key_groups: own }
+    });
+    shares.filter(|share| !share.segments.is_empty()).collect()
+}
+
+/// One chain of what former tasks had: their first runs become one, then their second ones. Empty where a segment of one says something of what belongs to another, because nothing in a
+/// chain tells that it does not count.
+fn chain_of(shares: Vec<Share>, key_groups: &Range<u32>) -> Vec<SegmentOfTask> {
+    let reaches_beyond = |share: &Share| {
+        let own = &share.key_groups;
+        let within = |groups: &Range<u32>| groups.start.max(key_groups.start)..groups.end.min(key_groups.end);
+        let mut parts = share.segments.iter().map(|segment| within(&segment.facts.key_groups));
+        parts.any(|part| part.start < own.start || own.end < part.end)
+    };
+    if shares.iter().any(reaches_beyond) {
+        return Vec::new();
+    }
+    let mut runs: Vec<Vec<SegmentOfTask>> = Vec::new();
+    for share in shares {
+        for (number, run) in share.segments.chunk_by(|one, next| one.run == next.run).enumerate() {
+            if number == runs.len() {
+                runs.push(Vec::new());
+            }
+            runs[number].extend(run.iter().map(|segment| SegmentOfTask { run: number as u64, ..segment.clone() }));
+        }
+    }
+    runs.concat()
 }
 
 /// The keyed state of a task in the segments of a checkpoint.
 struct MergedState {
     storage: Arc<dyn Storage>,
-    /// Of each former task its segments, oldest first, and the key groups that are taken over from it; ascending by those.
-    parts: Vec<(Vec<SegmentOfTask>, Range<u32>)>,
+    shares: Vec<Share>,
 }
 
 /// Segments by their runs, oldest first, as those who merge want them.
@@ -220,9 +253,25 @@ pub(super) fn runs_of(
 }
 
 impl RestoreKeyed for MergedState {
+    fn entries(&self) -> u64 {
+        // What a run has, the others mostly have too.
+        let of_share = |share: &Share| {
+            let own = |segment: &SegmentOfTask| {
+                let (all, own) = (&segment.facts.key_groups, &share.key_groups);
+                let overlap = all.end.min(own.end).saturating_sub(all.start.max(own.start));
+                segment.facts.entries * u64::from(overlap) / u64::from(all.end - all.start).max(1)
+            };
+            let runs = share.segments.chunk_by(|one, other| one.run == other.run);
+            runs.map(|run| run.iter().map(own).sum::<u64>()).max().unwrap_or(0)
+        };
+        self.shares.iter().map(of_share).sum()
+    }
+
     fn restore(self: Box<Self>, put: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), Fault>) -> Result<(), Fault> {
-        for (chain, key_groups) in self.parts {
-            let mut merge = Merge::open(runs_of(&self.storage, &chain), key_groups, Marks::Drop).map_err(unreadable)?;
+        // They are in the order of their key groups, so stored keys ascend.
+        for Share { segments, key_groups } in self.shares {
+            let mut merge =
+                Merge::open(runs_of(&self.storage, &segments), key_groups, Marks::Drop).map_err(unreadable)?;
             while merge.advance().map_err(unreadable)? {
                 if let Entry::Value(value) = merge.entry() {
                     put(merge.key(), value)?;
@@ -241,3 +290,6 @@ fn unreadable(error: SegmentError) -> Fault {
     };
     Fault::new(kind, error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

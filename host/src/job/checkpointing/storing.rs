@@ -46,6 +46,7 @@ pub(super) fn write_manifest(writing: &Writing, graph: &Graph, manifest: &Checkp
 
 fn try_write(writing: &Writing, graph: &Graph, manifest: &CheckpointManifest) -> Result<ManifestOutcome, StorageError> {
     let storage = &*writing.storage;
+    writing.look_for_mark()?;
     for (_, _, facts) in graph.operators() {
         if let Some(name) = &facts.plugin.file {
             writing.put_plugin(name, &facts.component)?;
@@ -90,7 +91,14 @@ pub(super) fn delete_old(
     let objects: Vec<String> = writing.storage.list("").ok()?.into_iter().map(|file| file.name).collect();
     let mut needed = writing.in_use();
     needed.extend(plugins.chain([Names::manifest(newest)]));
-    let facts = checkpoints.contents().ok()?.retention_facts();
+    let contents = checkpoints.contents().ok()?;
+    let mut of_newest = contents.checkpoints.iter().filter(|found| found.id == newest).flat_map(|found| &found.damage);
+    if let Some(damage) = of_newest.next() {
+        tracing::warn!(
+            "checkpoint {newest} is complete, but no run can begin from it, and none can from later ones until this is mended: {damage}"
+        );
+    }
+    let facts = contents.retention_facts();
     let facts =
         RetentionFacts { attempt: writing.attempt, retain, objects: &objects, needed: &needed, checkpoints: &facts };
     let mut deleted = 0;

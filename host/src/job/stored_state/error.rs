@@ -158,5 +158,5 @@ impl StoredStateProblem {
 }
 
 const TAKE_ANEW: &str = "run the job once more with --dump-state";
-const TAKE_OTHER: &str = "take another checkpoint: `wasmill checkpoint list` shows which there are";
+const TAKE_OTHER: &str = "use another checkpoint: `wasmill checkpoint list` shows which there are";
 const GIVE: &str = "give the folder that `wasmill run --dump-state` wrote, that of a job in the storage of its checkpoints, or that of one of them";

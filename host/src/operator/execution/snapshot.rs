@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::Execution;
 use crate::{
     operator::{CallTime, Phase},
-    state::{Known, RestoreError, StoredBytes, StoredKey, WritePieces},
+    state::{Known, RestoreBatch, RestoreError, StoredBytes, StoredKey, WritePieces},
     stream::{CheckpointId, Fault, FaultKind, key_group},
 };
 
@@ -48,6 +48,9 @@ pub struct Restored {
 
 /// Hands over the keyed state of a task.
 pub trait RestoreKeyed: Send {
+    /// About how many entries there are.
+    fn entries(&self) -> u64;
+
     /// Hands every stored key and value to `put`, in ascending order, until it answers with a fault.
     ///
     /// # Errors
@@ -133,6 +136,11 @@ impl Execution {
         })
     }
 
+    /// Whether there is keyed state that the task begins with and has not taken back yet.
+    pub fn has_state_to_restore(&self) -> bool {
+        self.restored.keyed.is_some()
+    }
+
     /// Takes back the keyed state that the task begins with. To be called before the first batch; takes as long as there is state.
     ///
     /// # Errors
@@ -142,12 +150,17 @@ impl Execution {
         let state = &mut self.exchange.state;
         state.begin(time.now);
         let known = if self.restored.is_known { Known::Yes } else { Known::No };
+        state.expect(keyed.entries());
+        let refused = |error: RestoreError| match &error {
+            RestoreError::Spill(failed) => Fault::new(failed.fault_kind(), error.to_string()),
+            RestoreError::Stored(_) | RestoreError::State(_) => Fault::new(FaultKind::Unfit, error.to_string()),
+        };
+        let mut batch = RestoreBatch::default();
         let restored = keyed.restore(&mut |key, value| {
-            state.restore(key, value, known).map_err(|error| match &error {
-                RestoreError::Spill(failed) => Fault::new(failed.fault_kind(), error.to_string()),
-                RestoreError::Stored(_) | RestoreError::State(_) => Fault::new(FaultKind::Unfit, error.to_string()),
-            })
+            batch.push(key, value);
+            if batch.is_full() { state.restore_batch(&mut batch, known).map_err(refused) } else { Ok(()) }
         });
+        let restored = restored.and_then(|()| state.restore_batch(&mut batch, known).map_err(refused));
         state.raise_next_element(self.restored.list_elements);
         restored.map_err(|fault| self.located(fault, "restoring its state"))
     }

@@ -1,5 +1,7 @@
 //! A task step by step: when records leave, what a full channel does, how ends and stops go through, what becomes of a sink.
 
+mod barriers;
+
 use std::{
     collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -91,7 +93,10 @@ struct FakeSink {
 impl SinkWriter for FakeSink {
     fn write(&mut self, batch: &Batch) -> Result<(), ConnectorError> {
         match self.mood {
-            Mood::Fails => return Err(ConnectorError::Input("no".into())),
+            Mood::Fails => {
+                let source = std::io::Error::other("no");
+                return Err(ConnectorError::Io { path: "results".into(), doing: "writing", source });
+            }
             Mood::ClosesAfter(most) if self.batches >= most => return Err(ConnectorError::Closed),
             Mood::Good | Mood::ClosesAfter(_) => {}
         }
@@ -326,7 +331,7 @@ fn a_sink_that_fails_is_an_external_fault_with_its_id() {
     let (mut task, mut edges) = bench.receiving(1, Mood::Fails);
     edges[0].send(batch(&[1; 4]), Duration::ZERO);
     let fault = run(&mut task).unwrap_err();
-    assert_eq!((fault.kind, fault.message.as_str()), (FaultKind::External, "sink: no"));
+    assert_eq!((fault.kind, fault.message.as_str()), (FaultKind::External, "sink: results: writing: no"));
 }
 
 #[test]

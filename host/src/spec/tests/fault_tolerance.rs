@@ -111,7 +111,8 @@ fn storages_are_folders_or_urls() {
         ("\"s3://\"", "`storage` must be such as `s3://BUCKET/PATH`, not \"s3://\""),
         ("\"gs:///x\"", "`storage` must be such as `gs://BUCKET/PATH`, not \"gs:///x\""),
         ("\"file://tmp/x\"", "`storage` must be such as `file:///PATH`, with three slashes, not \"file://tmp/x\""),
-        ("\"memory://x\"", "`storage` must be such as `memory:///`, with three slashes, not \"memory://x\""),
+        ("\"memory://x\"", "`storage` must be `memory://`, with nothing behind it, not \"memory://x\""),
+        ("\"memory:///x\"", "`storage` must be `memory://`, with nothing behind it, not \"memory:///x\""),
     ] {
         refused(&job("checkpoint", &format!("storage = {value}")), &[], expected);
     }

@@ -190,7 +190,10 @@ impl Entries {
     }
 
     /// The entries from `from` on, in order, to be marked.
-    pub(super) fn from_mut<'a>(&'a mut self, from: &[u8]) -> Box<dyn Iterator<Item = (&'a Rest, &'a mut Cell)> + 'a> {
+    pub(super) fn iter_mut_from<'a>(
+        &'a mut self,
+        from: &[u8],
+    ) -> Box<dyn Iterator<Item = (&'a Rest, &'a mut Cell)> + 'a> {
         match &mut self.kept {
             Kept::Array(array) => {
                 let start = array.partition_point(|(rest, _)| order(rest, from).is_lt());

@@ -58,7 +58,7 @@ impl Cells {
         let pending = behind.changes.pending();
         let Some(place) = self.places[at].as_mut().filter(|place| place.marks & pending != 0) else { return (0, None) };
         let mut seen = 0;
-        for (rest, cell) in place.entries.from_mut(from) {
+        for (rest, cell) in place.entries.iter_mut_from(from) {
             if seen == most {
                 return (seen, Some(rest.clone()));
             }
@@ -78,7 +78,7 @@ impl Cells {
         }
         let (pending, current) = (behind.changes.pending(), behind.changes.current());
         let Some(place) = &mut self.places[at as usize] else { return };
-        for (rest, cell) in place.entries.from_mut(&[]).take(most) {
+        for (rest, cell) in place.entries.iter_mut_from(&[]).take(most) {
             if cell.marks & pending != 0 {
                 copy(cell, (&place.prefix, rest), expires, behind);
             }

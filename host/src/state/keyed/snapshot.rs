@@ -9,6 +9,7 @@ use crate::{
         spill::{Access, SpillError},
         stored::{StoredBytes, StoredError, StoredKey, namespace_prefix},
     },
+    stream::hash_key,
 };
 
 /// An entry that a snapshot has and this task can't take back.
@@ -23,6 +24,41 @@ pub enum RestoreError {
     /// What lies behind the memory failed.
     #[error(transparent)]
     Spill(#[from] SpillError),
+}
+
+/// Entries that are taken back together, so that the places where they belong are fetched at the same time.
+#[derive(Default)]
+pub struct RestoreBatch {
+    bytes: Vec<u8>,
+    /// Where keys and values end.
+    ends: Vec<(usize, usize)>,
+}
+
+/// As many entries as misses can overlap.
+const RESTORED_AT_ONCE: usize = 64;
+/// A key in the table takes at least so many bytes.
+const BYTES_PER_KEY_MIN: usize = 32;
+
+impl RestoreBatch {
+    /// Appends a stored key and value.
+    pub fn push(&mut self, stored_key: &[u8], stored_value: &[u8]) {
+        self.bytes.extend_from_slice(stored_key);
+        let key_end = self.bytes.len();
+        self.bytes.extend_from_slice(stored_value);
+        self.ends.push((key_end, self.bytes.len()));
+    }
+
+    /// Whether it is time to take them back.
+    pub fn is_full(&self) -> bool {
+        self.ends.len() >= RESTORED_AT_ONCE
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
+        starts
+            .zip(&self.ends)
+            .map(|(start, (key_end, end))| (&self.bytes[start..*key_end], &self.bytes[*key_end..*end]))
+    }
 }
 
 /// Whether the snapshots to come may leave out what is restored.
@@ -90,6 +126,30 @@ impl KeyedState {
     /// Elements of lists get this index or higher ones.
     pub fn raise_next_element(&mut self, index: u64) {
         self.cells.raise_next_element(index);
+    }
+
+    /// About so many entries are going to be taken back: there will be room for them at once.
+    pub fn expect(&mut self, entries: u64) {
+        let most = self.budget / 2 / BYTES_PER_KEY_MIN;
+        self.table.expect(usize::try_from(entries).unwrap_or(usize::MAX).min(most));
+    }
+
+    /// Takes back entries of a snapshot, and empties the batch. To be called as [`Self::restore`].
+    ///
+    /// # Errors
+    /// [`RestoreError`].
+    pub fn restore_batch(&mut self, batch: &mut RestoreBatch, known: Known) -> Result<(), RestoreError> {
+        if self.table.is_large() {
+            for (stored_key, _) in batch.entries() {
+                self.table.prefetch_key(hash_key(StoredKey::decode(stored_key)?.key));
+            }
+        }
+        for (stored_key, stored_value) in batch.entries() {
+            self.restore(stored_key, stored_value, known)?;
+        }
+        batch.bytes.clear();
+        batch.ends.clear();
+        Ok(())
     }
 
     /// Takes back an entry of a snapshot. To be called before the first call of the guest, with each stored key once, in ascending order.

@@ -8,9 +8,10 @@ use crate::{
         behind::Behind,
         changes::{KNOWN, Point},
         delivery::{StoredValue, split_access},
+        memory_advice::prefetch,
         stored::StoredBytes,
     },
-    stream::{Windowed, hash_key},
+    stream::{KeyHash, Windowed, hash_key},
 };
 
 /// What a step of copying looks at, at most, in units of the arena: 128 KiB.
@@ -84,6 +85,16 @@ impl KeyTable {
             let (last_access, value) = if *expires && version != 0 { split_access(value) } else { (None, value) };
             put(behind, Point { group, state: *number as u16, key, version, last_access, value });
         }
+    }
+
+    /// Makes room for so many keys.
+    pub(in crate::state) fn expect(&mut self, keys: usize) {
+        self.reserve(keys);
+    }
+
+    /// Brings the place of a key nearer.
+    pub(in crate::state) fn prefetch_key(&self, hash: KeyHash) {
+        prefetch(&self.buckets, (tag_of(hash) >> self.shift) as usize);
     }
 
     /// Whether the table has a key.

@@ -38,6 +38,19 @@ fn what_a_crash_left_half_written_is_not_listed() {
 }
 
 #[test]
+fn a_folder_goes_with_its_last_file() {
+    let folder = folder();
+    let storage = open(folder.path());
+    for name in ["checkpoints/1/manifest.json", "checkpoints/2/manifest.json", "checkpoints/2/more"] {
+        storage.put_new(name, Bytes::new()).expect("it is new");
+    }
+    storage.delete("checkpoints/1/manifest.json").expect("it is there");
+    storage.delete("checkpoints/2/manifest.json").expect("it is there");
+    assert!(!folder.path().join("checkpoints/1").exists(), "it is empty");
+    assert!(folder.path().join("checkpoints/2/more").exists(), "its folder has another file");
+}
+
+#[test]
 fn a_file_where_a_folder_should_be_is_said() {
     let folder = folder();
     fs::write(folder.path().join("file"), b"no folder").expect("it can be written");

@@ -152,7 +152,7 @@ fn the_checksum_holds_after_a_formatter_and_not_after_an_editor() {
             "{error}"
         );
         assert!(
-            error.ends_with("or take another checkpoint: `wasmill checkpoint list` shows which there are"),
+            error.ends_with("or use another checkpoint: `wasmill checkpoint list` shows which there are"),
             "{error}"
         );
     }

@@ -10,7 +10,7 @@ use proptest::{collection::vec, prelude::*};
 use crate::{
     background::Inline,
     state::{
-        Change, Known, Piece, PieceOrder, SnapshotSetup, StoredBytes, WritePieces,
+        Change, Known, Piece, PieceOrder, RestoreBatch, SnapshotSetup, StoredBytes, WritePieces,
         keyed::model::{Both, Memory, Model, Write, lives, state, writes},
     },
     stream::EventTime,
@@ -147,9 +147,16 @@ fn check(steps: &[Step], memory: Memory, restored_into: Memory, units: u32, seed
     let mut restored = Both::new(state(restored_into, &other, None));
     restored.state.begin(EventTime(both.now));
     (restored.model, restored.now) = (both.model.clone(), both.now);
-    for (key, value) in pieces.of_epochs(u64::MAX) {
-        restored.state.restore(&key, &value, Known::Yes).expect("it was stored so");
+    let entries = pieces.of_epochs(u64::MAX);
+    restored.state.expect(entries.len() as u64);
+    let mut batch = RestoreBatch::default();
+    for (key, value) in entries {
+        batch.push(&key, &value);
+        if batch.is_full() {
+            restored.state.restore_batch(&mut batch, Known::Yes).expect("it was stored so");
+        }
     }
+    restored.state.restore_batch(&mut batch, Known::Yes).expect("it was stored so");
     restored.state.raise_next_element(all_written);
     prop_assert_eq!(restored.state.next_element(), all_written);
     let (exported, expected) = (restored.exported(), restored.expected());
