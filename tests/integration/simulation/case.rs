@@ -234,12 +234,12 @@ impl<'j> Case<'j> {
             return *known;
         }
         let results = folder();
-        let mut world = World::new(results.path(), self.job.sinks, 1);
+        let world = World::new(results.path(), self.job.sinks, 1);
         let job = self.job.job().set("parallelism", 2).set("batch.records", records);
         let job = job.set("checkpoint.interval", "1s").set("state.backend", "memory");
         let simulation = world.simulation(1, Vec::new());
         let steps = Arc::clone(&simulation.steps);
-        let ran = self.start(&job, &mut world, Executor::Seeded(1), simulation, &mut Vec::new());
+        let ran = self.start(&job, &world, Executor::Seeded(1), simulation, &mut Vec::new());
         assert_eq!(ran.expect("it starts").0.outcome, Outcome::Done);
         let steps = steps.load(Ordering::Relaxed);
         STEPS.lock().unwrap_or_else(PoisonError::into_inner).insert(of_job, steps);
