@@ -209,6 +209,11 @@ impl Coordinator {
         self.flight.as_ref().map(|flight| flight.id)
     }
 
+    /// Whether the last checkpoint is complete, or the attempt can't go on: no other one will begin.
+    pub fn is_over(&self) -> bool {
+        self.is_over
+    }
+
     /// When the next one begins, with none in flight.
     fn begins_at(&self) -> Option<Duration> {
         if self.all_at_rest() { Some(self.retry_at) } else { self.due }

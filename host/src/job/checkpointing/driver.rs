@@ -417,7 +417,8 @@ impl Driver {
     }
 
     fn consider_merging(&mut self) {
-        if self.finishing.is_none() {
+        // Nothing would refer to what is merged after the last checkpoint.
+        if !self.setup.coordinator.is_over() {
             self.setup.merging.consider(&self.setup.chains, &self.setup.graph, &self.setup.keepers);
         }
     }

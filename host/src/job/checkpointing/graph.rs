@@ -1,6 +1,6 @@
 //! What checkpoints must know of a job: its vertices, which tasks they are in, and who commits results.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 
@@ -24,6 +24,8 @@ pub(super) struct Graph {
     pub(super) vertices: Vec<GraphVertex>,
     /// By their numbers.
     pub(super) tasks: Vec<GraphTask>,
+    /// Tasks of operators, by vertex and index, whose keys the end of the input had visited before the attempt. They stay visited, also while the task has not come to that end again.
+    pub(super) visited: BTreeSet<(usize, u32)>,
 }
 
 /// A source, operator or sink.
@@ -91,6 +93,7 @@ impl Graph {
             mode,
             vertices: vertices.collect(),
             tasks: Vec::new(),
+            visited: BTreeSet::new(),
         }
     }
 

@@ -96,7 +96,7 @@ impl Graph {
                     key_groups: key_groups_of_task(task, vertex.parallelism, self.max_parallelism),
                     watermark: snapshot.and_then(|snapshot| Some(snapshot.watermark?.0)),
                     list_elements: kept.map_or(0, |kept| kept.list_elements),
-                    ended: snapshot.is_some_and(|snapshot| snapshot.ended),
+                    ended: snapshot.is_some_and(|snapshot| snapshot.ended) || self.visited.contains(&(number, task)),
                     segments: kept.map(|kept| kept.segments.clone()).unwrap_or_default(),
                     operator_state: kept.and_then(|kept| kept.operator_state.clone()),
                 }

@@ -350,7 +350,7 @@ impl Checkpointing {
         let next = last.max(origin.map(|origin| origin.manifest().id)).map_or(CheckpointId::FIRST, CheckpointId::next);
         let (send, events) = unbounded();
         let mut chains = Chains::default();
-        if let Some(origin) = origin {
+        if let Some(origin) = origin.filter(|origin| origin.is_own) {
             for (number, vertex, _) in self.graph.operators() {
                 for task in 0..vertex.parallelism {
                     let key_groups = key_groups_of_task(task, vertex.parallelism, self.graph.max_parallelism);
@@ -358,6 +358,7 @@ impl Checkpointing {
                 }
             }
         }
+        let visited = origin.map(|origin| self.visited(origin)).unwrap_or_default();
         let in_use: BTreeSet<String> = chains.names().collect();
         let failed = {
             let send = send.clone();
@@ -380,9 +381,22 @@ impl Checkpointing {
             writing: Arc::new(writing),
             keepers: BTreeMap::new(),
             chains,
+            visited,
             tasks: Vec::new(),
             setup,
         })
+    }
+
+    /// The tasks of operators, by vertex and index, whose keys the end of the input had visited before.
+    fn visited(&self, origin: &Origin) -> BTreeSet<(usize, u32)> {
+        let tasks = self.graph.operators().flat_map(|(number, vertex, _)| {
+            let had_ended = move |task: &u32| {
+                let key_groups = key_groups_of_task(*task, vertex.parallelism, self.graph.max_parallelism);
+                origin.had_ended(&vertex.id, &key_groups)
+            };
+            (0..vertex.parallelism).filter(had_ended).map(move |task| (number, task))
+        });
+        tasks.collect()
     }
 
     /// The driver of an attempt whose tasks are made.
@@ -394,7 +408,7 @@ impl Checkpointing {
         clock: &Arc<dyn Clock>,
         wake_all: &[Unparker],
     ) -> Driver {
-        let Attempt { next, restored_from, events, writing, keepers, chains, tasks, setup, .. } = attempt;
+        let Attempt { next, restored_from, events, writing, keepers, chains, visited, tasks, setup, .. } = attempt;
         let settings = CoordinatorSettings {
             interval: Some(self.settings.interval),
             timeout: self.settings.timeout,
@@ -404,6 +418,7 @@ impl Checkpointing {
         let merging = Merging::new((setup.background)("merging".into()), Arc::clone(&writing));
         let count = tasks.len();
         graph.tasks = tasks;
+        graph.visited = visited;
         Driver::new(DriverSetup {
             coordinator: Coordinator::new(settings, count, next),
             graph: Arc::new(graph),
@@ -464,6 +479,7 @@ pub(super) struct Attempt {
     writing: Arc<Writing>,
     keepers: BTreeMap<(usize, u32), Arc<TaskKeeper>>,
     chains: Chains,
+    visited: BTreeSet<(usize, u32)>,
     tasks: Vec<GraphTask>,
     setup: AttemptSetup,
 }

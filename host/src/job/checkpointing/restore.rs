@@ -73,6 +73,13 @@ impl Origin {
         chain_of(self.shares(operator, key_groups), key_groups)
     }
 
+    /// Whether the end of the input had visited all keys of these groups.
+    pub(super) fn had_ended(&self, operator: &str, key_groups: &Range<u32>) -> bool {
+        let tasks = self.operator(operator).map_or(&[][..], |operator| &operator.tasks);
+        let mut former = tasks.iter().filter(|former| overlap(&former.key_groups, key_groups)).peekable();
+        former.peek().is_some() && former.all(|former| former.ended)
+    }
+
     /// What a task of an operator begins with.
     ///
     /// # Errors

@@ -133,7 +133,7 @@ pub struct CheckpointedTask {
     pub watermark: Option<i64>,
     /// The index that the next list element gets.
     pub list_elements: u64,
-    /// Whether it had come to the end of its input.
+    /// Whether it had come to the end of its input, or those had whose keys it took over: no key is visited at the end once more.
     pub ended: bool,
     /// Its keyed state, oldest first.
     pub segments: Vec<SegmentOfTask>,
