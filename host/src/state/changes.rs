@@ -262,12 +262,13 @@ impl Changes {
         }
         let writer = Arc::clone(&setup.writer);
         let returned = handed.returned.0.clone();
-        let counted = Counted::new(&handed.outstanding);
+        let (counted, kept_bytes) = (Counted::new(&handed.outstanding), 2 * self.piece_bytes);
         let work = move || {
             if !writer.is_cancelled() {
                 writer.write(order, &log.sorted());
             }
-            log.clear();
+            // Not the memory of one that became huge because the writer was slow.
+            log.clear(kept_bytes);
             // The task may be gone.
             let _ = returned.send(log);
             drop(counted);

@@ -38,7 +38,7 @@ const COMMIT_RETRY: Duration = Duration::from_secs(1);
 enum Outcome {
     Manifest(CheckpointId, ManifestOutcome),
     /// Of the checkpoint whose transactions were committed, and of every sink that failed why.
-    Committed(CheckpointId, Result<(), String>),
+    Committed(CheckpointId, Result<(), Fault>),
     Deleted(usize),
 }
 
@@ -276,10 +276,11 @@ impl Driver {
                             tracing::warn!("results up to checkpoint {checkpoint} are visible, after {tries} tries");
                         }
                     }
-                    Err(reason) => {
+                    Err(fault) if fault.kind == FaultKind::Unfit => return Err(fault),
+                    Err(fault) => {
                         if self.failed_commits.one_more() {
                             tracing::warn!(
-                                "results of checkpoint {checkpoint} can't be made visible yet, which is tried again every {} s: {reason}",
+                                "results of checkpoint {checkpoint} can't be made visible yet, which is tried again every {} s: {fault}",
                                 COMMIT_RETRY.as_secs()
                             );
                         }
@@ -441,7 +442,8 @@ impl Driver {
         };
         let due: Vec<_> = self.uncommitted.iter().map(|(sink, all)| (sink.clone(), due(all))).collect();
         let graph = Arc::clone(&self.setup.graph);
-        let lost = Some(Outcome::Committed(complete, Err("the thread that does it is gone".into())));
+        let gone = Fault::new(FaultKind::External, "the thread that makes results visible is gone");
+        let lost = Some(Outcome::Committed(complete, Err(gone)));
         let told = Told { outcomes: self.outcomes.0.clone(), lost };
         self.spawn(move || told.tell(Outcome::Committed(complete, graph.commit(&due))))
     }

@@ -11,8 +11,9 @@ use super::super::{
 };
 use crate::{
     checkpoint::{Mode, Names},
-    connector::{Sink, Source, Transaction},
+    connector::{ConnectorError, Sink, Source, Transaction},
     operator::{Descriptor, Plugin},
+    stream::{Fault, FaultKind},
 };
 
 /// A job as checkpoints see it.
@@ -127,13 +128,22 @@ impl Graph {
     }
 
     /// Makes transactions visible, by the ids of their sinks; all sinks are tried.
-    pub(super) fn commit(&self, due: &[(String, Vec<Transaction>)]) -> Result<(), String> {
-        let committed = |(id, transactions): &(String, Vec<Transaction>)| {
-            let (_, sink) = self.sinks().find(|(other, _)| *other == id)?;
-            sink.commit(transactions).err().map(|error| format!("{id}: {error}"))
-        };
-        let failures: Vec<String> = due.iter().filter_map(committed).collect();
-        if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) }
+    ///
+    /// # Errors
+    /// An external fault when another try may do better; [`FaultKind::Unfit`] when a sink says that what it had set aside is gone.
+    pub(super) fn commit(&self, due: &[(String, Vec<Transaction>)]) -> Result<(), Fault> {
+        let mut kind = FaultKind::External;
+        let mut failures = Vec::new();
+        for (id, transactions) in due {
+            let Some((_, sink)) = self.sinks().find(|(other, _)| *other == id) else { continue };
+            if let Err(error) = sink.commit(transactions) {
+                if matches!(error, ConnectorError::Refused(_)) {
+                    kind = FaultKind::Unfit;
+                }
+                failures.push(format!("{id}: {error}"));
+            }
+        }
+        if failures.is_empty() { Ok(()) } else { Err(Fault::new(kind, failures.join("; "))) }
     }
 }
 

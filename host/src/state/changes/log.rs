@@ -55,9 +55,12 @@ impl Log {
         self.bytes.len() + self.entries.len() * size_of::<Entry>()
     }
 
-    pub(super) fn clear(&mut self) {
+    /// Removes all changes, and keeps up to about `most` bytes of memory.
+    pub(super) fn clear(&mut self, most: usize) {
         self.bytes.clear();
+        self.bytes.shrink_to(most);
         self.entries.clear();
+        self.entries.shrink_to(most / size_of::<Entry>());
     }
 
     /// Appends a change of the stored key that two parts make.
