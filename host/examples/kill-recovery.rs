@@ -215,7 +215,10 @@ fn job_file(args: &Args) -> anyhow::Result<(String, &'static str)> {
 }
 
 fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
+    let mut args = Args::parse();
+    // It is started in another folder.
+    let shown = args.binary.display().to_string();
+    args.binary = args.binary.canonicalize().with_context(|| format!("the program {shown} can't be found"))?;
     let (text, operator) = job_file(&args)?;
     if args.folder.exists() {
         fs::remove_dir_all(&args.folder)?;
