@@ -123,15 +123,19 @@ impl Merging {
             let told = Told((self.outcomes.0.clone(), nothing));
             let cancelled = Arc::clone(&self.cancelled);
             let work = move || {
-                let result = merge_runs(
-                    &writing.storage,
-                    &stored[chosen],
-                    key_groups,
-                    marks,
-                    SEGMENT_BYTES_MAX,
-                    &mut || keeper.name_segment(),
-                    &cancelled,
-                );
+                // A storage that went away is not made anew by what is written.
+                let marked = writing.look_for_mark().map_err(MergeError::from);
+                let result = marked.and_then(|()| {
+                    merge_runs(
+                        &writing.storage,
+                        &stored[chosen],
+                        key_groups,
+                        marks,
+                        SEGMENT_BYTES_MAX,
+                        &mut || keeper.name_segment(),
+                        &cancelled,
+                    )
+                });
                 let segments = |run: Run| {
                     let segments = run.segments.into_iter();
                     segments.map(|StoredSegment { name, facts }| SegmentOfTask { name, run: number, facts }).collect()
