@@ -77,7 +77,7 @@ fn a_storage_that_is_away_for_a_while_is_waited_for() {
     let said = running.end();
     said.expect(0);
     assert!(said.err.contains("the mark of this run is gone"), "{}", said.err);
-    assert!((1..=4).contains(&count(&said.err, "WARN")), "{}", said.err);
+    assert!((1..=12).contains(&count(&said.err, "WARN")), "a few lines and no flood: {}", said.err);
     assert!(!said.err.contains("starting again"), "{}", said.err);
     job.check();
     let storage = job.path("storage/sums").display().to_string();
