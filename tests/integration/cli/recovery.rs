@@ -102,7 +102,8 @@ fn a_second_run_of_a_job_is_refused() {
     let running = job.start(&[]);
     job.wait_for_results_of(1);
     job.run(&[]).refused(2, &["job sums runs already (", "storage/sums/lock is locked)"]);
-    job.run(&["--set", "checkpoint.storage=elsewhere"]).refused(2, &["another run is writing into this folder"]);
+    let elsewhere = format!("checkpoint.storage={}", job.path("elsewhere").display());
+    job.run(&["--set", &elsewhere]).refused(2, &["another run is writing into this folder"]);
     running.end().expect(0);
     job.check();
 }

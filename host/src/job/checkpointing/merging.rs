@@ -136,6 +136,11 @@ impl Merging {
                         &cancelled,
                     )
                 });
+                // Nor is what was written into another one's place ever referred to.
+                let result = result.and_then(|run| {
+                    writing.look_for_mark()?;
+                    Ok(run)
+                });
                 let segments = |run: Run| {
                     let segments = run.segments.into_iter();
                     segments.map(|StoredSegment { name, facts }| SegmentOfTask { name, run: number, facts }).collect()
