@@ -18,7 +18,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -109,12 +109,18 @@ pub(super) struct Changes {
 /// Pieces that were handed over.
 struct Handed {
     outstanding: Arc<AtomicUsize>,
+    /// One of them was not written and never will be: no snapshot is whole any more.
+    lost: Arc<AtomicBool>,
     returned: (Sender<Log>, Receiver<Log>),
 }
 
 impl Changes {
     pub(super) fn new(setup: Option<SnapshotSetup>) -> Self {
-        let handed = setup.is_some().then(|| Handed { outstanding: Arc::default(), returned: unbounded() });
+        let handed = setup.is_some().then(|| Handed {
+            outstanding: Arc::default(),
+            lost: Arc::default(),
+            returned: unbounded(),
+        });
         Self {
             current: if setup.is_some() { MARKS[0] } else { 0 },
             setup,
@@ -170,12 +176,15 @@ impl Changes {
         self.copied.bytes() >= self.piece_bytes && self.outstanding() >= OUTSTANDING_MAX
     }
 
-    /// Runs work after all pieces handed over so far were written.
+    /// Runs work after all pieces handed over so far were written. Where one was lost, the work is dropped.
     pub(super) fn after_pieces(&self, work: Work) -> std::io::Result<()> {
-        match &self.setup {
-            Some(setup) => setup.background.spawn(work),
-            None => Ok(()),
-        }
+        let (Some(setup), Some(handed)) = (&self.setup, &self.handed) else { return Ok(()) };
+        let lost = Arc::clone(&handed.lost);
+        setup.background.spawn(Box::new(move || {
+            if !lost.load(Ordering::Acquire) {
+                work();
+            }
+        }))
     }
 
     /// Waits, where too many pieces are outstanding, until one is written or nobody wants them any more.
@@ -262,7 +271,7 @@ impl Changes {
         }
         let writer = Arc::clone(&setup.writer);
         let returned = handed.returned.0.clone();
-        let (counted, kept_bytes) = (Counted::new(&handed.outstanding), 2 * self.piece_bytes);
+        let (outstanding, kept_bytes) = (Outstanding::new(handed), 2 * self.piece_bytes);
         let work = move || {
             if !writer.is_cancelled() {
                 writer.write(order, &log.sorted());
@@ -271,27 +280,38 @@ impl Changes {
             log.clear(kept_bytes);
             // The task may be gone.
             let _ = returned.send(log);
-            drop(counted);
+            outstanding.written();
         };
-        // Work that is dropped counts as ended; then nothing is ever acknowledged, and the snapshot fails.
+        // Work that is dropped says so itself, as does what panics; then no snapshot is ever acknowledged.
         let _ = setup.background.spawn(Box::new(work));
         handed.returned.1.try_recv().unwrap_or_default()
     }
 }
 
-/// One of the pieces that were handed over, until it is dropped.
-struct Counted(Arc<AtomicUsize>);
+/// One of the pieces that were handed over. Dropped before it was written, it was lost.
+struct Outstanding {
+    count: Arc<AtomicUsize>,
+    lost: Arc<AtomicBool>,
+    is_written: bool,
+}
 
-impl Counted {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(count))
+impl Outstanding {
+    fn new(handed: &Handed) -> Self {
+        handed.outstanding.fetch_add(1, Ordering::AcqRel);
+        Self { count: Arc::clone(&handed.outstanding), lost: Arc::clone(&handed.lost), is_written: false }
+    }
+
+    fn written(mut self) {
+        self.is_written = true;
     }
 }
 
-impl Drop for Counted {
+impl Drop for Outstanding {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        if !self.is_written {
+            self.lost.store(true, Ordering::Release);
+        }
+        self.count.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -315,5 +335,49 @@ impl Log {
             _ => Stored::Value(StoredBytes { version, last_access, value }),
         };
         self.push_with(|bytes| append_point_key(group, state, key, bytes), stored);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::background::Inline;
+
+    /// Panics at the first pieces.
+    struct Panics(AtomicUsize);
+
+    impl WritePieces for Panics {
+        fn write(&self, _: PieceOrder, _: &Piece<'_>) {
+            let left = self.0.load(Ordering::Relaxed);
+            self.0.store(left.saturating_sub(1), Ordering::Relaxed);
+            assert!(left == 0, "this piece is lost");
+        }
+
+        fn is_cancelled(&self) -> bool {
+            false
+        }
+    }
+
+    /// Whether the work behind two snapshots runs when the first so many pieces are lost.
+    fn acknowledged(lost: usize) -> [bool; 2] {
+        let setup =
+            SnapshotSetup { background: Arc::new(Inline::at_once()), writer: Arc::new(Panics(AtomicUsize::new(lost))) };
+        let mut changes = Changes::new(Some(setup));
+        std::array::from_fn(|_| {
+            changes.carry((b"key", b""), None);
+            changes.end_epoch();
+            changes.end_copying();
+            let ran = Arc::new(AtomicBool::new(false));
+            let told = Arc::clone(&ran);
+            changes.after_pieces(Box::new(move || told.store(true, Ordering::Relaxed))).expect("it runs at once");
+            ran.load(Ordering::Relaxed)
+        })
+    }
+
+    #[test]
+    fn after_a_lost_piece_no_snapshot_is_acknowledged() {
+        assert_eq!(acknowledged(0), [true, true]);
+        // The second snapshot's own pieces are written, but it needs the first one's too.
+        assert_eq!(acknowledged(1), [false, false]);
     }
 }

@@ -100,7 +100,7 @@ fn storages_are_folders_or_urls() {
         let expected = StorageSpec::Folder(std::path::Path::new("/jobs").join(path));
         assert_eq!(checkpoint(&format!("storage = \"{path}\""), &[]).storage.value, expected);
     }
-    for url in ["s3://bucket", "s3://bucket/a/b", "gs://b/x", "az://c", "memory://", "memory:///", "file:///tmp/x"] {
+    for url in ["s3://bucket", "s3://bucket/a/b", "gs://b/x", "az://c", "memory://", "memory:///", "file:///data/x"] {
         assert_eq!(checkpoint(&format!("storage = \"{url}\""), &[]).storage.value, StorageSpec::Url(url.to_owned()));
     }
     for (value, expected) in [
@@ -110,7 +110,7 @@ fn storages_are_folders_or_urls() {
         ("\"memroy:///\"", "`storage` is a URL of an unknown kind; did you mean `memory`?\n"),
         ("\"s3://\"", "`storage` must be such as `s3://BUCKET/PATH`, not \"s3://\""),
         ("\"gs:///x\"", "`storage` must be such as `gs://BUCKET/PATH`, not \"gs:///x\""),
-        ("\"file://tmp/x\"", "`storage` must be such as `file:///PATH`, with three slashes, not \"file://tmp/x\""),
+        ("\"file://data/x\"", "`storage` must be such as `file:///PATH`, with three slashes, not \"file://data/x\""),
         ("\"memory://x\"", "`storage` must be `memory://`, with nothing behind it, not \"memory://x\""),
         ("\"memory:///x\"", "`storage` must be `memory://`, with nothing behind it, not \"memory:///x\""),
     ] {
