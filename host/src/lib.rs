@@ -77,7 +77,7 @@
 //! ```
 //! use std::{path::Path, sync::Arc, time::Instant};
 //! use wasmill::{
-//!     job::{Executor, Loader, Outcome, RunOptions, Start, prepare},
+//!     job::{Executor, Live, Loader, Outcome, RunOptions, Start, prepare},
 //!     runtime::Control,
 //!     spec::{JobFile, Surroundings},
 //! };
@@ -108,6 +108,7 @@
 //!     control: Arc::new(Control::default()),
 //!     progress: &mut |_| {},
 //!     say: &mut |_| {},
+//!     live: Live::new("count-to-nowhere"),
 //!     simulation: None,
 //! })?;
 //! assert!(fault.is_none());

@@ -173,6 +173,7 @@ impl Job {
             control,
             progress: &mut |_| {},
             say: &mut |line| eprintln!("{line}"),
+            live: wasmill::job::Live::new("job"),
             simulation: None,
         };
         let (report, fault) = prepared.run(options)?;

@@ -19,7 +19,7 @@ use super::{
     show,
 };
 use crate::{
-    job::{DumpFolder, Executor, Loader, Outcome, Report, RunOptions, Start, StartFrom, prepare},
+    job::{DumpFolder, Executor, Live, Loader, Outcome, Report, RunOptions, Start, StartFrom, prepare},
     runtime::Control,
     spec::{JobFile, SinkKind, Surroundings},
 };
@@ -53,6 +53,7 @@ pub(super) fn run(args: RunArgs, process_start: Instant) -> anyhow::Result<u8> {
     let shows_records = prepared.spec.sinks.iter().any(|sink| matches!(sink.kind, SinkKind::Stdout { .. }));
     let quiet = shows_records && std::io::stdout().is_terminal();
     let line = RefCell::new(show::ProgressLine::new());
+    let live = Live::new(&prepared.spec.name);
     let options = RunOptions {
         executor: args.seed.map_or(Executor::Threads, Executor::Seeded),
         start,
@@ -67,6 +68,7 @@ pub(super) fn run(args: RunArgs, process_start: Instant) -> anyhow::Result<u8> {
             line.borrow_mut().clear();
             show::say(text);
         },
+        live: Arc::clone(&live),
         simulation: None,
     };
     let (report, fault) = prepared.run(options)?;

@@ -4,6 +4,7 @@ mod assemble;
 pub mod builder;
 mod checkpointing;
 mod dump;
+mod live;
 mod outlook;
 mod plan;
 mod plugins;
@@ -16,6 +17,12 @@ mod timeline;
 
 pub use checkpointing::{CheckpointCounters, LastCheckpoint};
 pub use dump::{DumpFolder, DumpFolderError};
+pub use live::{
+    Answer, AnswerAt, Answering, Asked, Changes, CheckpointStatus, Difference, DifferenceKind, Drain, DropState,
+    JobState, JobStatus, Live, MigratedState, OperatorChange, OperatorStatus, PluginRef, ProbationStatus, Refusal,
+    RefusalKind, Rehearsal, Request, SavepointAnswer, SavepointRequest, StopAnswer, StopRequest, SwapAnswer,
+    SwapOutcome, SwapPhase, SwapRequest, SwapStatus, VertexKind, VertexStatus,
+};
 pub use outlook::{Outlook, PlannedBeginning, PlannedOrigin};
 pub use plan::{Carries, Plan, PlannedEdge, Role, SinkFacts, SourceFacts, Vertex, plan};
 pub use plugins::{JobError, Loader, Located};

@@ -12,6 +12,7 @@ pub use self::simulation::{Happening, Landmark, Moment, Simulation};
 use self::{attempt::Machine, simulation::Backgrounds};
 use super::{
     checkpointing::{Beginning, CheckpointCounters, Checkpointing, Origin},
+    live::Live,
     plan::Role,
     plugins::JobError,
     prepare::PreparedJob,
@@ -67,6 +68,8 @@ pub struct RunOptions<'a> {
     pub progress: &'a mut dyn FnMut(Progress),
     /// Called with what a person should know: where it begins, what happens to it.
     pub say: &'a mut dyn FnMut(&str),
+    /// As whom others see it.
+    pub live: Arc<Live>,
     /// What goes wrong, on purpose; with the seeded executor.
     pub simulation: Option<Simulation>,
 }
@@ -127,7 +130,7 @@ impl PreparedJob {
 
     /// A job without checkpoints resumes nothing, and is not started again.
     fn run_once(&self, options: RunOptions<'_>) -> Result<Ran, JobError> {
-        let RunOptions { executor, control, progress, simulation, .. } = options;
+        let RunOptions { executor, control, progress, simulation, live, .. } = options;
         for (spec, source) in self.spec.sources.iter().zip(&self.sources) {
             source.prepare(None).map_err(|source| JobError::Connector { id: spec.id.value.clone(), source })?;
         }
@@ -135,7 +138,7 @@ impl PreparedJob {
             sink.prepare(Commits::AtEnd).map_err(|source| JobError::Connector { id: spec.id.value.clone(), source })?;
         }
         let mut machine = Machine::new(executor, simulation.as_ref());
-        let tried = self.attempt(&mut machine, &control, None, progress)?;
+        let tried = self.attempt(&mut machine, (&control, &live), None, progress)?;
         let stopped = control.stop.load(Ordering::Relaxed);
         let fault =
             tried.result.and_then(|()| self.finish_dump(if stopped { Ended::Stopped } else { Ended::Done })).err();
@@ -151,7 +154,7 @@ impl PreparedJob {
     }
 
     fn run_with_checkpoints(&self, mut checkpointing: Checkpointing, options: RunOptions<'_>) -> Result<Ran, JobError> {
-        let RunOptions { executor, start, control, progress, say, simulation, .. } = options;
+        let RunOptions { executor, start, control, progress, say, simulation, live, .. } = options;
         let (first, discard) = match checkpointing.beginning(&start)? {
             Beginning::Fresh => (None, None),
             Beginning::From(origin) => {
@@ -198,8 +201,9 @@ impl PreparedJob {
             let from: Option<&Origin> = origin.as_ref().or(first.as_ref());
             let restored_from = from.map(|origin| origin.manifest().id);
             let readied = began.and_then(|()| checkpointing.prepare_ends(from, discard.take()));
-            let tried =
-                readied.and_then(|()| self.attempt(&mut machine, &control, Some((&mut checkpointing, from)), progress));
+            let tried = readied.and_then(|()| {
+                self.attempt(&mut machine, (&control, &live), Some((&mut checkpointing, from)), progress)
+            });
             let tried = match tried {
                 Ok(tried) => tried,
                 // What is wrong at the start is wrong with the job.

@@ -39,6 +39,7 @@ fn a_job_that_gives_up_on_its_storage_ends_while_that_does_not_answer() {
             control: Arc::new(Control::default()),
             progress: &mut |_| {},
             say: &mut said,
+            live: wasmill::job::Live::new("job"),
             simulation: Some(Simulation::new(1, storage)),
         });
         // The test may have given up.
@@ -88,6 +89,7 @@ fn a_job_begins_again_when_a_storage_that_did_not_answer_is_back() {
             control: Arc::new(Control::default()),
             progress: &mut |_| {},
             say: &mut |line| said.push(line.to_owned()),
+            live: wasmill::job::Live::new("job"),
             simulation: Some(Simulation::new(1, storage)),
         })
         .expect("it begins");

@@ -361,6 +361,7 @@ impl<'j> Case<'j> {
             control: Arc::new(Control::default()),
             progress: &mut |_| {},
             say: &mut |line| said.push(line.to_owned()),
+            live: wasmill::job::Live::new("job"),
             simulation: Some(simulation),
         })
     }

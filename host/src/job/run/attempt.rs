@@ -17,11 +17,14 @@ use crate::{
     job::{
         assemble::{Assembled, MakeBackground, WithCheckpoints, assemble},
         checkpointing::{AttemptSetup, Checkpointing, Driver, Origin},
+        live::{JobState, Live, OperatorStatus, PluginRef, VertexFacts, VertexKind},
+        plan::Role,
         plugins::JobError,
         prepare::PreparedJob,
         timeline::Timeline,
     },
     metrics::OperatorCounters,
+    operator::Plugin,
     runtime::{Clock, Control, ManualClock, Supervisor, SystemClock, run_on_threads, run_seeded},
     stream::{Fault, FaultKind},
 };
@@ -170,11 +173,42 @@ impl Supervisor for Overseer<'_> {
 }
 
 impl PreparedJob {
+    /// From now on the status of the job is that of an attempt with these counters.
+    fn shown_in(&self, live: &Live, counters: &[Vec<Arc<OperatorCounters>>]) {
+        let vertices = self.plan.vertices.iter().zip(counters).map(|(vertex, counters)| {
+            let (kind, operator) = match vertex.role {
+                Role::Source(_) => (VertexKind::Source, None),
+                Role::Sink(_) => (VertexKind::Sink, None),
+                Role::Operator(index) => (VertexKind::Operator, Some(self.operator_status(index))),
+            };
+            VertexFacts {
+                id: vertex.id.clone(),
+                kind,
+                parallelism: vertex.parallelism,
+                operator,
+                counters: counters.clone(),
+            }
+        });
+        let mut facts = live.facts();
+        facts.vertices = vertices.collect();
+        facts.state = JobState::Running;
+    }
+
+    fn operator_status(&self, index: usize) -> OperatorStatus {
+        let plugin = &self.plugins[index].plugin;
+        let descriptor = plugin.descriptor();
+        OperatorStatus {
+            plugin: PluginRef::of(&**plugin),
+            declared: plugin.digest().to_owned(),
+            states: descriptor.states.iter().map(|state| state.name.clone()).collect(),
+        }
+    }
+
     /// Makes the tasks and runs them. Sources and sinks are prepared.
     pub(super) fn attempt(
         &self,
         machine: &mut Machine,
-        control: &Arc<Control>,
+        (control, live): (&Arc<Control>, &Live),
         checkpoints: Option<(&mut Checkpointing, Option<&Origin>)>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Tried, JobError> {
@@ -210,6 +244,7 @@ impl PreparedJob {
             Err(error @ JobError::Fault(_)) => return Ok(Tried::not_begun(self, &error)),
             Err(error) => return Err(error),
         };
+        self.shown_in(live, &counters);
         let (start, executor) = (machine.began, machine.executor);
         let mut timeline = Timeline::new(self.plan.vertices.len());
         let mut watch = |driver: Option<&Driver>| {
