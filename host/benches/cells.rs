@@ -7,7 +7,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_main};
 use wasmill::{
     background::Threads,
     state::{
-        Delivery, Form, KeyedState, PlaceOf, SLOTS_DEFAULT, SpillOptions, SpillSetup, StateSetup, StateSpec,
+        Delivery, Form, KeyedState, PlaceOf, SLOTS_DEFAULT, SpillOptions, SpillSetup, StateIds, StateSetup, StateSpec,
         StoredColumn,
     },
     stream::{BytesColumn, EventTime, Keys, SplitMix64},
@@ -42,6 +42,7 @@ impl Task {
         };
         let state = KeyedState::new(StateSetup {
             states: vec![spec(Form::Point), spec(Form::List), spec(Form::Map)],
+            ids: StateIds::default(),
             slots_max: SLOTS_DEFAULT,
             batch_records: BATCH,
             max_parallelism: 128,

@@ -60,6 +60,8 @@ fn execution(plugin: Arc<dyn Plugin>) -> Execution {
         spill: None,
         snapshots: None,
         restored: Restored::default(),
+        state_ids: Default::default(),
+        succession: Default::default(),
         log: Box::new(|_, _, _| {}),
     };
     Execution::new(setup).expect("the operator opens")
@@ -114,7 +116,7 @@ fn keyed_sum(criterion: &mut Criterion) {
             // As the operator's, not known when this is compiled.
             emit_every: std::hint::black_box(1),
             table: KeyTable::new(
-                vec![StoredValue { number: 0, version: 1, prefetch: false, on_end: false, expires: false }],
+                vec![StoredValue { number: 0, id: 0, version: 1, prefetch: false, on_end: false, expires: false }],
                 SLOTS_DEFAULT,
                 1024,
             ),

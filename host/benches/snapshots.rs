@@ -9,7 +9,8 @@ use criterion::{BenchmarkId, Criterion, criterion_main};
 use wasmill::{
     background::Threads,
     state::{
-        Delivery, Form, KeyedState, Piece, PieceOrder, SLOTS_DEFAULT, SnapshotSetup, StateSetup, StateSpec, WritePieces,
+        Delivery, Form, KeyedState, Piece, PieceOrder, SLOTS_DEFAULT, SnapshotSetup, StateIds, StateSetup, StateSpec,
+        WritePieces,
     },
     stream::{EventTime, Keys},
 };
@@ -40,6 +41,7 @@ impl Task {
         let spec = StateSpec { form: Form::Point, version: 1, prefetch: true, on_end: false, ttl: None };
         let state = KeyedState::new(StateSetup {
             states: vec![Some(spec)],
+            ids: StateIds::default(),
             slots_max: SLOTS_DEFAULT,
             batch_records: BATCH,
             max_parallelism: 128,

@@ -9,8 +9,8 @@ use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, config::
 use wasmill::{
     background::Threads,
     state::{
-        Access, Delivery, Form, KeyedState, SLOTS_DEFAULT, Spill, SpillOptions, SpillSetup, StateSetup, StateSpec,
-        StoredKey,
+        Access, Delivery, Form, KeyedState, SLOTS_DEFAULT, Spill, SpillOptions, SpillSetup, StateIds, StateSetup,
+        StateSpec, StoredKey,
     },
     stream::{BytesColumn, EventTime, Keys, SplitMix64, hash_key, key_group},
 };
@@ -90,6 +90,7 @@ impl Cached {
         let spec = StateSpec { form: Form::Point, version: 1, prefetch: false, on_end: false, ttl: None };
         let state = KeyedState::new(StateSetup {
             states: vec![Some(spec)],
+            ids: StateIds::default(),
             slots_max: SLOTS_DEFAULT,
             batch_records: BATCH,
             max_parallelism: 128,

@@ -81,6 +81,7 @@ fn run(job: &Job, results: &Path, seed: u64, simulation: Option<Simulation>) -> 
         control: Arc::new(Control::default()),
         progress: &mut |_| {},
         say: &mut |line| said.push(line.to_owned()),
+        live: wasmill::job::Live::new("job"),
         simulation,
     })?;
     Ok(Ran { report, fault, said })

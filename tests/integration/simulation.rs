@@ -18,7 +18,7 @@ use std::{
 };
 
 use self::{
-    case::Case,
+    case::{Case, NewVersion},
     jobs::{JOBS, SimulatedJob},
 };
 
@@ -104,6 +104,28 @@ fn rules() {
 #[test]
 fn letters() {
     simulate("letters");
+}
+
+/// A crash so often while operators are exchanged, when nobody says how often; each in its own run.
+const CRASHES_IN_A_SWAP: u64 = 40;
+
+/// From the request for a swap until its probation is over there are less steps.
+const SWAP_STEPS: u64 = 800;
+
+#[test]
+fn a_crash_at_any_step_of_a_swap_leaves_one_version_or_the_other() {
+    let crashes = number_of("WASMILL_SIMULATION_CASES").unwrap_or(CRASHES_IN_A_SWAP).min(SWAP_STEPS);
+    for (job, version, expected) in [
+        ("words", NewVersion::Works, "for which it was exchanged: what the job file names has not changed since"),
+        ("sums", NewVersion::Works, "was on probation: it is taken back, and what ran before goes on"),
+        ("words", NewVersion::Fails, "is taken back: "),
+    ] {
+        let case = Case::new(jobs::find(job), 1);
+        let traces: Vec<String> = (0..crashes)
+            .flat_map(|crash| case.run_crashing_in_a_swap(1 + crash * SWAP_STEPS / crashes, version))
+            .collect();
+        assert!(traces.iter().any(|line| line.contains(expected)), "{job}: no crash has led to this: {expected}");
+    }
 }
 
 #[test]

@@ -220,6 +220,8 @@ pub(crate) fn feed(bytes: &[u8]) {
         spill: None,
         snapshots: None,
         restored: Restored::default(),
+        state_ids: Default::default(),
+        succession: Arc::default(),
     };
     let mut execution = Execution::new(setup).expect("it opens");
     let (mut out, mut dead) = (Vec::new(), Batch::new(false));

@@ -43,6 +43,8 @@ pub struct CoordinatorSettings {
 pub enum Event {
     /// Time has passed.
     Tick,
+    /// A checkpoint is wanted now, whatever the interval says; if one is in flight, behind it.
+    Asked,
     /// A task has taken its snapshot, and its segments are stored.
     Acknowledged {
         /// The task.
@@ -134,6 +136,8 @@ pub struct Coordinator {
     next: CheckpointId,
     /// When the interval asks for the next one. None: it never does.
     due: Option<Duration>,
+    /// One is wanted as soon as none is in flight.
+    asked: bool,
     /// By task.
     at_rest: Vec<bool>,
     flight: Option<Flight>,
@@ -153,6 +157,7 @@ impl Coordinator {
             settings,
             next,
             due: settings.interval,
+            asked: false,
             at_rest: vec![false; tasks],
             flight: None,
             failures: 0,
@@ -172,6 +177,7 @@ impl Coordinator {
         }
         match event {
             Event::Tick => {}
+            Event::Asked => self.asked = true,
             Event::Acknowledged { task, checkpoint } => self.acknowledge(task, checkpoint),
             Event::Declined { task, checkpoint, reason } => {
                 if self.is_in(Phase::Gathering, checkpoint) {
@@ -209,6 +215,11 @@ impl Coordinator {
         self.flight.as_ref().map(|flight| flight.id)
     }
 
+    /// Whether that is the last one.
+    pub fn is_last_in_flight(&self) -> bool {
+        self.flight.as_ref().is_some_and(|flight| flight.is_last)
+    }
+
     /// Whether the last checkpoint is complete, or the attempt can't go on: no other one will begin.
     pub fn is_over(&self) -> bool {
         self.is_over
@@ -216,7 +227,11 @@ impl Coordinator {
 
     /// When the next one begins, with none in flight.
     fn begins_at(&self) -> Option<Duration> {
-        if self.all_at_rest() { Some(self.retry_at) } else { self.due }
+        match (self.all_at_rest(), self.asked) {
+            (true, _) => Some(self.retry_at),
+            (false, true) => Some(Duration::ZERO),
+            (false, false) => self.due,
+        }
     }
 
     fn all_at_rest(&self) -> bool {
@@ -280,6 +295,7 @@ impl Coordinator {
         let id = self.next;
         self.next = id.next();
         self.due = self.settings.interval.map(|interval| now.saturating_add(interval));
+        self.asked = false;
         self.flight = Some(Flight {
             id,
             deadline: now.saturating_add(self.settings.timeout),

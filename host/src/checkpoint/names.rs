@@ -61,6 +61,11 @@ impl fmt::Display for Name {
 pub struct Names;
 
 impl Names {
+    /// The folder of a checkpoint, given where the job's folder lies.
+    pub fn checkpoint(job: &str, id: CheckpointId) -> String {
+        format!("{}/checkpoints/{id}", job.trim_end_matches('/'))
+    }
+
     /// The manifest of a checkpoint.
     pub fn manifest(id: CheckpointId) -> String {
         Name::Manifest(id).to_string()

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use crossbeam::sync::{Parker, Unparker};
 
 use super::{
-    checkpointing::{Attempt, Checkpointing, Origin},
+    checkpointing::{Attempt, Checkpointing, Origin, Seat},
     plan::{Carries, Plan, PlannedEdge, Role},
     plugins::JobError,
     prepare::PreparedJob,
@@ -15,12 +15,9 @@ use crate::{
     connector::TaskContext,
     dataflow::{Partitioning, Router},
     metrics::OperatorCounters,
-    operator::{
-        CallTime, ExchangeLimits, Execution, ExecutionSetup, FaultPolicy, InstanceLimits, LogLevel, Plugin, Restored,
-        TaskInfo,
-    },
+    operator::{CallTime, Execution, ExecutionSetup, LogLevel, Plugin, Restored, Succession, TaskInfo, Version},
     runtime::{Clock, Control, Edge, Input, Node, NodeKind, Outlet, Target, Task, TaskHead, channel, parker},
-    spec::{OnError, StateBackend},
+    spec::StateBackend,
     state::{SpillOptions, SpillSetup},
     stream::{key_groups_of_task, schema::Schema},
 };
@@ -272,22 +269,67 @@ impl Assembler<'_> {
         counters: &Arc<OperatorCounters>,
     ) -> Result<Execution, JobError> {
         let id = self.plan().vertices[vertex].id.clone();
-        let has_state = !self.job.plugins[index].plugin.descriptor().states.is_empty();
+        let version = self.job.version(index);
+        let descriptor = version.located.plugin.descriptor();
+        let has_state = !descriptor.states.is_empty();
+        let info = self.task_info(vertex, task);
+        let log = {
+            let (name, clock, counters) = (format!("{id}/{task}"), Arc::clone(&self.clock), Arc::clone(counters));
+            move || log_lines(name.clone(), Arc::clone(&clock), &counters)
+        };
+        let time = CallTime { now: self.clock.now(), watermark: None };
+        let succession = Arc::new(Succession::default());
         let (snapshots, restored) = match &mut self.checkpoints {
-            Some(with) if has_state => {
+            Some(with) => {
+                let seat = Seat {
+                    info: info.clone(),
+                    counters: Arc::clone(counters),
+                    succession: Arc::clone(&succession),
+                    log: Box::new(log.clone()),
+                };
+                with.attempt.seat(vertex, task, seat);
                 let restored = with.checkpointing.restored(with.origin, vertex, task)?;
+                // One without state may be exchanged for one that has some.
                 (Some(with.attempt.keeper(vertex, &id, task)), restored)
             }
-            _ => (None, Restored::default()),
+            None => (None, Restored::default()),
         };
-        let (spec, planned) = (&self.job.spec, &self.plan().vertices[vertex]);
-        let operator = &spec.operators[index];
-        let inputs = self.job.plugins[index].plugin.descriptor().inputs.len() as u32;
+        let inputs = descriptor.inputs.len() as u32;
         let key_schema = |input| {
             let edge = self.plan().edges.iter().find(|edge| edge.to == vertex && edge.input == input)?;
             self.plan().vertices[edge.from].key.clone()
         };
-        let info = TaskInfo {
+        let Version { plugin, state_ids, config, limits, exchange_limits, policy, faults_per_minute } =
+            version.for_tasks();
+        let execution = Execution::new(ExecutionSetup {
+            info,
+            plugin,
+            config,
+            limits,
+            exchange_limits,
+            policy,
+            faults_per_minute,
+            keys_wanted: self.plan().vertices[vertex].keys_wanted,
+            key_schemas: (0..inputs).map(key_schema).collect(),
+            counters: Arc::clone(counters),
+            time,
+            log: log(),
+            spill: self.spill(&id, task),
+            snapshots,
+            restored,
+            state_ids,
+            succession,
+        });
+        let mut execution = execution.map_err(JobError::Fault)?;
+        if let Some(dump) = self.job.dump.as_ref().filter(|_| has_state) {
+            execution.give_state_to(dump.keeper(&id, task));
+        }
+        Ok(execution)
+    }
+
+    fn task_info(&self, vertex: usize, task: u32) -> TaskInfo {
+        let (spec, planned) = (&self.job.spec, &self.plan().vertices[vertex]);
+        TaskInfo {
             job: spec.name.clone(),
             operator: planned.id.clone(),
             task,
@@ -295,40 +337,7 @@ impl Assembler<'_> {
             max_parallelism: spec.max_parallelism,
             key_groups: key_groups_of_task(task, planned.parallelism, spec.max_parallelism),
             batch: spec.batch.limits,
-        };
-        let log = log_lines(format!("{}/{task}", planned.id), Arc::clone(&self.clock), counters);
-        let execution = Execution::new(ExecutionSetup {
-            info,
-            plugin: Arc::clone(&self.job.plugins[index].plugin) as Arc<dyn Plugin>,
-            config: operator.config.to_string(),
-            limits: InstanceLimits {
-                memory_bytes_max: usize::try_from(operator.limits.memory).unwrap_or(usize::MAX),
-                call_time: operator.limits.call_time,
-            },
-            exchange_limits: ExchangeLimits {
-                staged_bytes_max: usize::try_from(operator.limits.output).unwrap_or(usize::MAX),
-                ..ExchangeLimits::default()
-            },
-            policy: match &operator.on_error.value {
-                OnError::Fail => FaultPolicy::Fail,
-                OnError::Skip => FaultPolicy::Skip,
-                OnError::DeadLetter { .. } => FaultPolicy::DeadLetter,
-            },
-            faults_per_minute: operator.limits.faults_per_minute,
-            keys_wanted: planned.keys_wanted,
-            key_schemas: (0..inputs).map(key_schema).collect(),
-            counters: Arc::clone(counters),
-            time: CallTime { now: self.clock.now(), watermark: None },
-            log,
-            spill: self.spill(&planned.id, task),
-            snapshots,
-            restored,
-        });
-        let mut execution = execution.map_err(JobError::Fault)?;
-        if let Some(dump) = self.job.dump.as_ref().filter(|_| has_state) {
-            execution.give_state_to(dump.keeper(&planned.id, task));
         }
-        Ok(execution)
     }
 
     /// Where a task of this operator keeps state that does not fit its share of the memory.

@@ -139,7 +139,9 @@ impl PreparedJob {
     ) -> Result<StoredOperator, Fault> {
         let plugin = &*self.plugins[index].plugin;
         let descriptor = plugin.descriptor();
-        let tasks = if descriptor.states.is_empty() { 0 } else { vertex.parallelism };
+        // It may have had none when its tasks were made, and have been exchanged.
+        let has_parts = parts.keys().any(|(id, _)| *id == vertex.id);
+        let tasks = if descriptor.states.is_empty() || !has_parts { 0 } else { vertex.parallelism };
         let written = (0..tasks).map(|task| {
             parts.get(&(vertex.id.clone(), task)).ok_or_else(|| {
                 let text = format!("operator {}, task {task}: it ended and gave no state to dump", vertex.id);
@@ -147,22 +149,11 @@ impl PreparedJob {
             })
         });
         let written: Vec<&Written> = written.collect::<Result<_, _>>()?;
-        let key = descriptor.inputs.iter().find_map(|input| input.key.clone());
-        let states = (0_u16..).zip(&descriptor.states).map(|(number, state)| {
-            let counts = written.iter().filter_map(|written| written.states.get(&number));
+        let ids = self.version(index).ids;
+        let states = DescribedState::of(descriptor, &ids).into_iter().map(|state| {
+            let counts = written.iter().filter_map(|written| written.states.get(&state.number));
             let (entries, bytes) = counts.fold((0, 0), |sum, more| (sum.0 + more.0, sum.1 + more.1));
-            DescribedState {
-                number,
-                name: state.name.clone(),
-                kind: state.kind,
-                version: state.version,
-                key: key.clone().filter(|_| state.kind.is_keyed()),
-                map_key: state.map_key.clone(),
-                value: state.schema.clone(),
-                ttl_ms: state.ttl.map(|ttl| ttl.ms),
-                entries: Some(entries),
-                bytes: Some(bytes),
-            }
+            DescribedState { entries: Some(entries), bytes: Some(bytes), ..state }
         });
         let files = (0_u32..).zip(&written).map(|(task, written)| StoredFile {
             task,

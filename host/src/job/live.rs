@@ -97,6 +97,14 @@ impl Live {
         Ok(answers)
     }
 
+    /// The run is over: whoever waits for an answer gets none.
+    pub(in crate::job) fn end(&self) {
+        let mut facts = self.facts();
+        (facts.state, facts.swap) = (JobState::Ended, None);
+        drop(facts);
+        while self.take_request().is_some() {}
+    }
+
     /// The next request, for whoever looks after the run.
     pub(in crate::job) fn take_request(&self) -> Option<Asked> {
         self.requests.1.try_recv().ok()

@@ -3,6 +3,7 @@
 mod assemble;
 pub mod builder;
 mod checkpointing;
+mod compatibility;
 mod dump;
 mod live;
 mod outlook;
@@ -13,7 +14,9 @@ mod report;
 mod run;
 mod start;
 mod stored_state;
+mod swap;
 mod timeline;
+mod version;
 
 pub use checkpointing::{CheckpointCounters, LastCheckpoint};
 pub use dump::{DumpFolder, DumpFolderError};
@@ -33,7 +36,7 @@ pub use start::{Start, StartFrom};
 pub use stored_state::{
     CheckpointManifest, CheckpointedOperator, CheckpointedPlugin, CheckpointedSink, CheckpointedSource,
     CheckpointedTask, Checkpoints, Counted, DamagedFile, Deletion, DeletionError, DescribedState, DumpManifest, Ended,
-    Entries, FolderContents, FoundCheckpoint, Held, JobLock, OperatorOfState, PluginOfState, Root, SegmentOfTask,
-    StatePlace, StoredCheckpoint, StoredEntry, StoredFile, StoredOperator, StoredState, StoredStateError,
-    StoredStateProblem, Unwanted, Use, Verified, verify,
+    Entries, ExchangedSettings, FolderContents, FormerVersion, FoundCheckpoint, Held, JobLock, OpenSwap,
+    OperatorOfState, PluginOfState, Root, SegmentOfTask, StatePlace, StoredCheckpoint, StoredEntry, StoredFile,
+    StoredOperator, StoredState, StoredStateError, StoredStateProblem, Unwanted, Use, Verified, verify,
 };

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use super::{
     DumpFolder, Loader, Located,
-    plan::{Plan, SinkFacts, SourceFacts, plan},
+    plan::{Carries, Plan, SinkFacts, SourceFacts, plan},
     plugins::JobError,
+    version::{Declared, OperatorSettings, OperatorVersion, StateRegister},
 };
 use crate::{
     connector::{Blackhole, Datagen, FileSink, FileSource, Sink, Source, StdinSource, StdoutSink},
     operator::Plugin,
     spec::{JobFile, SinkKind, SourceKind},
+    wasm::Engine,
 };
 
 /// A job that can run.
@@ -24,9 +26,37 @@ pub struct PreparedJob {
     pub(super) sources: Vec<Arc<dyn Source>>,
     pub(super) sinks: Vec<Arc<dyn Sink>>,
     pub(super) dump: Option<DumpFolder>,
+    /// What plugins are run by.
+    pub(super) engine: Arc<Engine>,
+    /// What the job file yielded for each operator, in its order.
+    pub(super) declared: Vec<Declared>,
+    /// By what the states of each operator are stored.
+    pub(super) registers: Vec<StateRegister>,
 }
 
 impl PreparedJob {
+    /// What an operator runs, by its place in the job file.
+    pub(super) fn version(&self, index: usize) -> OperatorVersion {
+        let settings = OperatorSettings::of(&self.spec.operators[index]);
+        OperatorVersion::new(self.plugins[index].clone(), settings, self.registers[index].clone())
+    }
+
+    /// Operators with the sinks to which edges for their dead letters lead.
+    pub(super) fn dead_letter_sinks(&self) -> Vec<(String, String)> {
+        let id = |vertex: usize| self.plan.vertices[vertex].id.clone();
+        let dead = self.plan.edges.iter().filter(|edge| edge.carries == Carries::DeadLetters);
+        dead.map(|edge| (id(edge.from), id(edge.to))).collect()
+    }
+
+    /// An operator runs something else from the next attempt on.
+    pub(super) fn set_version(&mut self, index: usize, version: OperatorVersion) {
+        let OperatorVersion { located, settings: OperatorSettings { config, limits, on_error }, register, .. } =
+            version;
+        let spec = &mut self.spec.operators[index];
+        (spec.config, spec.limits, spec.on_error.value) = (config, limits, on_error);
+        (self.plugins[index], self.registers[index]) = (located, register);
+    }
+
     /// Lets the state of all tasks be written to a folder when the job has ended well or was stopped.
     pub fn dump_state_to(&mut self, folder: DumpFolder) {
         self.dump = Some(folder);
@@ -55,7 +85,26 @@ pub fn prepare(spec: JobFile, loader: &mut Loader, say: &mut dyn FnMut(&str)) ->
         .collect();
     let descriptors: Vec<_> = plugins.iter().map(|located| located.plugin.descriptor()).collect();
     let plan = plan(&spec, &source_facts, &descriptors, &sink_facts)?;
-    Ok(PreparedJob { spec, plan, plugins, sources, sinks, dump: None })
+    let declared = spec.operators.iter().zip(&plugins).map(|(operator, located)| Declared {
+        digest: located.plugin.digest().to_owned(),
+        settings: OperatorSettings::of(operator),
+    });
+    let registers = plugins.iter().map(|located| {
+        let mut register = StateRegister::default();
+        register.admit(located.plugin.descriptor());
+        register
+    });
+    Ok(PreparedJob {
+        declared: declared.collect(),
+        registers: registers.collect(),
+        engine: Arc::clone(loader.engine()),
+        spec,
+        plan,
+        plugins,
+        sources,
+        sinks,
+        dump: None,
+    })
 }
 
 fn open_source(kind: &SourceKind) -> Arc<dyn Source> {

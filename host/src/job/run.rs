@@ -12,7 +12,7 @@ pub use self::simulation::{Happening, Landmark, Moment, Simulation};
 use self::{attempt::Machine, simulation::Backgrounds};
 use super::{
     checkpointing::{Beginning, CheckpointCounters, Checkpointing, Origin},
-    live::Live,
+    live::{CheckpointStatus, JobState, Live},
     plan::Role,
     plugins::JobError,
     prepare::PreparedJob,
@@ -92,8 +92,9 @@ impl PreparedJob {
     ///
     /// # Errors
     /// [`JobError`] when it can't be started. A job that fails while it runs gives a report whose outcome says so, and the fault.
-    pub fn run(self, options: RunOptions<'_>) -> Result<(Report, Option<Fault>), JobError> {
-        let (process_start, control) = (options.process_start, Arc::clone(&options.control));
+    pub fn run(mut self, options: RunOptions<'_>) -> Result<(Report, Option<Fault>), JobError> {
+        let (process_start, control, live) =
+            (options.process_start, Arc::clone(&options.control), Arc::clone(&options.live));
         let ran = match self.spec.checkpoint.clone() {
             None => self.run_once(options)?,
             Some(settings) => {
@@ -106,6 +107,7 @@ impl PreparedJob {
                 self.run_with_checkpoints(checkpointing, options)?
             }
         };
+        live.end();
         let Ran { counters, timeline, elapsed, fault, outcome, restarts, checkpoints } = ran;
         let since_start = |at: &Instant| at.duration_since(process_start).as_secs_f64() * 1e3;
         let mut report = Report {
@@ -153,9 +155,20 @@ impl PreparedJob {
         })
     }
 
-    fn run_with_checkpoints(&self, mut checkpointing: Checkpointing, options: RunOptions<'_>) -> Result<Ran, JobError> {
+    fn run_with_checkpoints(
+        &mut self,
+        mut checkpointing: Checkpointing,
+        options: RunOptions<'_>,
+    ) -> Result<Ran, JobError> {
         let RunOptions { executor, start, control, progress, say, simulation, live, .. } = options;
-        let (first, discard) = match checkpointing.beginning(&start)? {
+        let beginning = checkpointing.beginning(&start)?;
+        let adopted = checkpointing.adopt(self, &beginning, &start)?;
+        if let Beginning::From(origin) | Beginning::Ended(origin) = &beginning {
+            adopted.check(origin.manifest().id)?;
+        }
+        adopted.notes.iter().for_each(|note| say(note));
+        adopted.comparison.differences.iter().for_each(|difference| say(&difference.text));
+        let (first, discard) = match beginning {
             Beginning::Fresh => (None, None),
             Beginning::From(origin) => {
                 let id = origin.manifest().id;
@@ -186,11 +199,15 @@ impl PreparedJob {
         let mut policy = RestartPolicy::new(self.spec.restart.strategy, seed);
         let (mut origin, mut restarts): (Option<Origin>, u32) = (None, 0);
         let mut discard = discard;
+        live.facts().checkpoints = Some(CheckpointStatus::default());
         loop {
             control.begin_attempt();
+            live.facts().restarts = restarts;
             let began = match (restarts, discard) {
-                (0, Some(after)) => checkpointing.discard_after(after),
-                (0, None) => Ok(()),
+                (0, _) => match discard.or(adopted.discard_after) {
+                    Some(after) => checkpointing.discard_after(after),
+                    None => Ok(()),
+                },
                 _ => checkpointing.beginning_again().map(|again| {
                     origin = again;
                     let from = origin.as_ref().or(first.as_ref()).map(|origin| origin.manifest().id);
@@ -211,7 +228,14 @@ impl PreparedJob {
                 Err(error) => attempt::Tried::not_begun(self, &error),
             };
             let stopped = control.stop.load(Ordering::Relaxed);
-            let attempt::Tried { counters, timeline, result, has_crashed } = tried;
+            let attempt::Tried { counters, timeline, result, has_crashed, mut unfinished, exchanged } = tried;
+            for (index, version) in exchanged {
+                self.set_version(index, version);
+            }
+            if let Some(swap) = unfinished.take_if(|_| result.is_ok()) {
+                // It could not begin before the end.
+                swap.taken_back(&live, "it has come to its end");
+            }
             let result = result.and_then(|()| self.finish_dump(if stopped { Ended::Stopped } else { Ended::Done }));
             let ran = Ran {
                 counters,
@@ -226,6 +250,16 @@ impl PreparedJob {
                 Err(fault) if !has_crashed => fault,
                 Ok(()) | Err(_) => return Ok(ran),
             };
+            if let Some(swap) = unfinished {
+                let (operators, was_exchanged) = (swap.operators.join(", "), swap.checkpoint.is_some());
+                swap.taken_back(&live, &fault.to_string());
+                // The former versions go on from where it began; that they failed is not said by this.
+                if was_exchanged && !stopped {
+                    say(&format!("the exchange of {operators} is taken back: {fault}"));
+                    restarts += 1;
+                    continue;
+                }
+            }
             let facts = FaultFacts {
                 kind: fault.kind,
                 signature: fault.kind.name().to_owned(),
@@ -251,6 +285,7 @@ impl PreparedJob {
             };
             say(&format!("attempt failed: {fault}; starting again in {:.1} s", wait.as_secs_f64()));
             restarts += 1;
+            live.facts().state = JobState::Restarting;
             machine.wait(wait, &control);
             if control.stop.load(Ordering::Relaxed) {
                 return Ok(ran);

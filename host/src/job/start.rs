@@ -1,7 +1,8 @@
 //! What a run begins from, as a person says it.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
+use super::live::DropState;
 use crate::stream::CheckpointId;
 
 /// What a run begins from.
@@ -23,4 +24,6 @@ pub struct Start {
     pub from: StartFrom,
     /// Results that became visible after this checkpoint are removed; it is the one that the run begins from. None: they are left, and stand in the way.
     pub discard_results_after: Option<CheckpointId>,
+    /// States of the checkpoint that may be given up though no operator takes them.
+    pub dropped: BTreeSet<DropState>,
 }

@@ -36,7 +36,7 @@ use std::{
 
 pub use checkpoint_manifest::{
     CheckpointManifest, CheckpointedOperator, CheckpointedPlugin, CheckpointedSink, CheckpointedSource,
-    CheckpointedTask, Root, SegmentOfTask,
+    CheckpointedTask, ExchangedSettings, FormerVersion, OpenSwap, Root, SegmentOfTask,
 };
 pub use checkpoints::{Checkpoints, FolderContents, FoundCheckpoint, StoredCheckpoint};
 pub use deletion::{Deletion, DeletionError, JobLock, Unwanted};

@@ -18,12 +18,13 @@ pub use self::{
     phase::Phase,
 };
 use super::{
+    Descriptor,
     stage_error::{StageError, no_keys, shortened, too_large, unknown_slot},
     staged::{StagedOutput, StagedWrites},
 };
 use crate::{
     metrics::CounterSet,
-    state::{KeyedState, StateSetup, StoredColumn},
+    state::{KeyedState, StateIds, StateSetup, StateSpec, StoredColumn},
     stream::Fault,
 };
 
@@ -144,6 +145,7 @@ impl Exchange {
         Self::new(
             KeyedState::new(StateSetup {
                 states: Vec::new(),
+                ids: StateIds::default(),
                 slots_max: 1,
                 batch_records: 1,
                 max_parallelism: 1,
@@ -159,6 +161,20 @@ impl Exchange {
                 }
             }),
         )
+    }
+
+    /// Another version of the operator takes over. To be called between calls.
+    pub(super) fn adopt(
+        &mut self,
+        descriptor: &Descriptor,
+        states: &[Option<StateSpec>],
+        ids: &StateIds,
+        limits: ExchangeLimits,
+    ) {
+        self.discard();
+        self.state.adopt(states, ids);
+        self.adopt_operator_state(descriptor, ids);
+        self.limits = limits;
     }
 
     /// Begins a call.

@@ -10,6 +10,7 @@ mod input;
 mod isolation;
 mod keeper;
 mod snapshot;
+mod succession;
 
 use self::{
     input::{Arrival, TaskInput},
@@ -19,6 +20,7 @@ use self::{
 pub use self::{
     keeper::StateKeeper,
     snapshot::{KeepSnapshots, RestoreKeyed, Restored, TakenSnapshot},
+    succession::{Exchanged, Succession, Successor, Version},
 };
 use super::{
     CallTime, Descriptor, Exchange, ExchangeLimits, Failure, Instance, InstanceLimits, Keying, LogLevel, OutputRule,
@@ -28,8 +30,8 @@ use crate::{
     background::Background,
     metrics::OperatorCounters,
     state::{
-        Delivery, Form, KeyedState, SLOTS_DEFAULT, SnapshotSetup, SpillCounters, SpillError, SpillSetup, StateSetup,
-        StateSpec, WritePieces,
+        Delivery, Form, KeyedState, SLOTS_DEFAULT, SnapshotSetup, SpillCounters, SpillError, SpillSetup, StateIds,
+        StateSetup, StateSpec, WritePieces,
     },
     stream::{Batch, BytesColumn, Fault, FaultKind, Keys, schema::Schema},
 };
@@ -80,6 +82,10 @@ pub struct ExecutionSetup {
     pub snapshots: Option<(Arc<dyn KeepSnapshots>, Arc<dyn Background>)>,
     /// What it begins with.
     pub restored: Restored,
+    /// By what its states are stored.
+    pub state_ids: StateIds,
+    /// Where another version waits for its barrier.
+    pub succession: Arc<Succession>,
 }
 
 /// One task of an operator.
@@ -110,6 +116,7 @@ pub struct Execution {
     /// The snapshot that is being copied.
     copying: Option<Copying>,
     restored: Restored,
+    succession: Arc<Succession>,
     /// The last call was made.
     closed: bool,
 }
@@ -143,11 +150,14 @@ impl Execution {
             spill,
             snapshots,
             restored,
+            state_ids,
+            succession,
         } = setup;
         let descriptor = plugin.descriptor();
         let visits_left = descriptor.visits_at_end();
         let state = KeyedState::new(StateSetup {
             states: state_specs(descriptor),
+            ids: state_ids.clone(),
             slots_max: SLOTS_DEFAULT,
             batch_records: info.batch.records,
             max_parallelism: info.max_parallelism,
@@ -163,7 +173,7 @@ impl Execution {
             keeps_key_of_some: output.keying == Keying::Keep && descriptor.has_keyed_input(),
         });
         let mut exchange = Exchange::new(state, rules.collect(), exchange_limits, counters.named.clone(), log);
-        exchange.keep_operator_state(descriptor);
+        exchange.keep_operator_state(descriptor, &state_ids);
         let inputs = descriptor.inputs.iter().zip(key_schemas.into_iter().chain(std::iter::repeat(None)));
         let inputs = inputs.map(|(input, arriving)| TaskInput::new(input, arriving)).collect();
         restore_operator_state(&mut exchange, &restored.operator_state).map_err(|why| {
@@ -191,6 +201,7 @@ impl Execution {
             snapshots: snapshots.map(|(keeper, _)| keeper),
             copying: None,
             restored,
+            succession,
             closed: false,
         })
     }

@@ -19,7 +19,8 @@ pub use dead_letter::DeadLetter;
 pub use descriptor::{Descriptor, Hooks, InputDescriptor, Keying, OutputDescriptor, StateDescriptor, StateKind};
 pub use exchange::{BroadcastPage, CellColumns, Exchange, ExchangeLimits, LogLevel, OutputRule, Phase, Strings};
 pub use execution::{
-    Execution, ExecutionSetup, FaultPolicy, KeepSnapshots, RestoreKeyed, Restored, StateKeeper, TakenSnapshot,
+    Exchanged, Execution, ExecutionSetup, FaultPolicy, KeepSnapshots, RestoreKeyed, Restored, StateKeeper, Succession,
+    Successor, TakenSnapshot, Version,
 };
 pub use instance::{CallTime, Failure, Instance, InstanceLimits, Plugin, TaskInfo};
 pub use stage_error::{StageError, shortened};

@@ -186,6 +186,10 @@ pub struct Task {
     aligner: Option<Aligner>,
     /// When the first barrier came that others are waited for now.
     aligning_since: Option<Instant>,
+    /// When an operator had done the last batch.
+    last_fed: Option<Instant>,
+    /// Another version has taken over, and has got no batch yet.
+    exchange: Option<barrier::Exchange>,
     /// The checkpoint whose barrier was sent on last.
     last_barrier: Option<CheckpointId>,
     /// The end of its input has come.
@@ -232,6 +236,8 @@ impl Task {
             checkpoints,
             aligner,
             aligning_since: None,
+            last_fed: None,
+            exchange: None,
             last_barrier: None,
             ended: false,
         }
@@ -423,7 +429,12 @@ impl Task {
                 let mut out = self.scratch.pop().unwrap_or_default();
                 let mut dead = Batch::new(false);
                 execution.process(input, &batch, time, &mut out, &mut dead)?;
-                node.counters.busy_ns.add_time(began.elapsed());
+                let ended = Instant::now();
+                node.counters.busy_ns.add_time(ended - began);
+                self.last_fed = Some(ended);
+                if self.exchange.is_some() {
+                    self.tell_exchange(Some(began));
+                }
                 if self.control.first_processed.get().is_none() {
                     // As for the first result.
                     let _ = self.control.first_processed.set(Instant::now());
@@ -528,6 +539,7 @@ impl Task {
 
     /// Nothing is at hand: sinks show what they have, and the task sleeps until gathered records are due.
     fn idle(&mut self, wait: Duration) -> Result<Progress, Fault> {
+        self.tell_exchange(None);
         if std::mem::take(&mut self.unflushed) {
             for node in &mut self.nodes {
                 if let NodeKind::Sink(Some(writer)) = &mut node.kind {

@@ -11,12 +11,12 @@ use std::{
 };
 
 use super::{
-    At, CheckpointSettings, Location, OperatorSpec, RestartSettings, SinkSpec, SourceSpec, SpecError, checkpoint,
-    environment,
+    At, CheckpointSettings, Location, OperatorSpec, RestartSettings, SinkSpec, SourceSpec, SpecError, SwapSettings,
+    checkpoint, environment,
     error::Problem,
     operator, overrides, restart,
     section::{Field, Scope, Section},
-    sink, source, tree,
+    sink, source, swap, tree,
 };
 use crate::stream::{BatchLimits, MAX_PARALLELISM_DEFAULT, MAX_PARALLELISM_LIMIT};
 
@@ -59,6 +59,8 @@ pub struct JobFile {
     pub batch: BatchSpec,
     /// When checkpoints are taken, and where they lie. None: none are, and nothing is resumed.
     pub checkpoint: Option<CheckpointSettings>,
+    /// How exchanged operators are taken back.
+    pub swap: SwapSettings,
     /// What becomes of the job when it fails.
     pub restart: RestartSettings,
     /// Sources, in the order of the file; at least one.
@@ -167,7 +169,7 @@ impl JobFile {
         let batch = section.optional("batch", read_batch);
         let checkpoint = section.optional("checkpoint", checkpoint::read).map(|checkpoint| checkpoint.value);
         let restart = section.optional("restart", restart::read).map(|restart| restart.value);
-        section.not_yet("swap");
+        let swap = section.optional("swap", swap::read).map(|swap| swap.value).unwrap_or_default();
         if !section.has("source") {
             scope.refuse(&Location::file(), "the job has no source; add a `[[source]]`");
         }
@@ -185,6 +187,7 @@ impl JobFile {
             batch: batch.map(|batch| batch.value).unwrap_or_default(),
             restart: restart.unwrap_or_else(|| RestartSettings::default_of(checkpoint.as_ref())),
             checkpoint,
+            swap,
             sources,
             operators,
             sinks,

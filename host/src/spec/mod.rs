@@ -28,6 +28,7 @@ mod scalar;
 mod section;
 mod sink;
 mod source;
+mod swap;
 mod tree;
 
 #[cfg(test)]
@@ -43,3 +44,4 @@ pub use operator::{Limits, OnError, OperatorSpec, PluginSpec};
 pub use restart::RestartSettings;
 pub use sink::{SinkKind, SinkSpec};
 pub use source::{DatagenSpec, SourceKind, SourceSpec};
+pub use swap::SwapSettings;

@@ -8,6 +8,8 @@
 //! "absent". A value longer than [`VALUE_INLINE_BYTES_MAX`] has the length `0xffff` and leaves 4 bytes in the block: its place in `large`. This layout lives in memory only
 //! and is stored nowhere.
 //!
+//! Entries that were made before a state was added have no cell for it: it is absent there. When such an entry is written anew, it moves and gets one. So adding a state touches no entry.
+//!
 //! Blocks that are freed go to a list for their size and are used again for it. Every block has its size, and the length of no key when it is free, so that they can be gone through in
 //! the order in which they lie. An entry with an 8-byte key and a 12-byte value takes 32 bytes.
 
@@ -55,6 +57,10 @@ pub(super) type EntryRef = u32;
 /// All entries of a table.
 pub(super) struct Arena {
     states: usize,
+    /// Entries from here on have a cell for each of them.
+    since: EntryRef,
+    /// How many cells the entries have that lie before a place and behind the one before it, in ascending order.
+    former: Vec<(EntryRef, usize)>,
     /// Mapped, so that they begin at a page and no entry of 32 bytes straddles two cache lines.
     chunks: Vec<MmapMut>,
     /// First unit that was never used.
@@ -91,6 +97,8 @@ impl Arena {
         // Unit 0 is nowhere.
         Self {
             states,
+            since: 0,
+            former: Vec::new(),
             chunks: Vec::new(),
             next: 1,
             free: Vec::new(),
@@ -101,6 +109,30 @@ impl Arena {
             written: u32::from(DIRTY) << 16,
             pending: 0,
         }
+    }
+
+    /// There are more states from now on, in all so many. No entry is touched. Room that older entries leave is not used again.
+    pub(super) fn extend(&mut self, states: usize) {
+        debug_assert!(states >= self.states, "states are only added");
+        if states == self.states {
+            return;
+        }
+        self.former.push((self.next, self.states));
+        self.since = self.next;
+        self.states = states;
+        self.free.clear();
+    }
+
+    /// How many cells an entry has.
+    #[inline(always)]
+    fn states_of(&self, entry: EntryRef) -> usize {
+        if entry >= self.since { self.states } else { self.former_states_of(entry) }
+    }
+
+    #[cold]
+    fn former_states_of(&self, entry: EntryRef) -> usize {
+        let former = self.former.iter().find(|(end, _)| entry < *end);
+        former.map_or(self.states, |(_, states)| *states)
     }
 
     /// From now on writes leave the mark `current`, and `pending` says what has to be copied before it changes.
@@ -237,6 +269,11 @@ impl Arena {
     }
 
     fn free_block(&mut self, entry: EntryRef, units: usize) {
+        if entry < self.since {
+            // What is made there would have too few cells.
+            self.free_units += units;
+            return;
+        }
         if self.free.len() <= units {
             self.free.resize_with(units + 1, Vec::new);
         }
@@ -262,7 +299,7 @@ impl Arena {
 
     /// Frees an entry and everything that belongs to it.
     pub(super) fn remove(&mut self, entry: EntryRef) {
-        for state in 0..self.states {
+        for state in 0..self.states_of(entry) {
             self.free_large(entry, state);
         }
         self.release(entry);
@@ -310,15 +347,19 @@ impl Arena {
     pub(super) fn is_vacant(&self, entry: EntryRef) -> bool {
         let block = self.block_of(entry);
         let cells = HEADER + key_len(block);
-        (0..self.states).all(|state| u16_at(block, cells + state * CELL) == 0)
+        (0..self.states_of(entry)).all(|state| u16_at(block, cells + state * CELL) == 0)
     }
 
     /// Version and bytes of a value; version 0 is absent.
     #[inline(always)]
     pub(super) fn value(&self, entry: EntryRef, state: usize) -> (u16, &[u8]) {
+        let states = self.states_of(entry);
+        if state >= states {
+            return (0, &[]);
+        }
         let block = self.block_of(entry);
         let cells = HEADER + key_len(block);
-        let mut start = cells + self.states * CELL;
+        let mut start = cells + states * CELL;
         for before in 0..state {
             start += stored_len(u16_at(block, cells + before * CELL + 2));
         }
@@ -339,7 +380,10 @@ impl Arena {
     /// Writes a value. Returns where the entry is now: it moves when it has outgrown its block.
     #[inline(always)]
     pub(super) fn set_value(&mut self, entry: EntryRef, state: usize, version: u16, value: &[u8]) -> EntryRef {
-        let (states, written) = (self.states, self.written);
+        let (states, written) = (self.states_of(entry), self.written);
+        if state >= states {
+            return self.rewrite(entry, state, version, value);
+        }
         let block = self.block_mut(entry);
         let cells = HEADER + key_len(block);
         let cell = cells + state * CELL;
@@ -370,11 +414,13 @@ impl Arena {
         let head = u32_at(block, 4) | self.written;
         let mut units = u16_at(block, 6) & UNITS;
         let cells = HEADER + key_len(block);
-        let mut image = block[..cells + self.states * CELL].to_vec();
+        let former = self.states_of(entry);
+        let mut image = block[..cells + former * CELL].to_vec();
         let mut start = image.len();
+        image.resize(cells + self.states * CELL, 0);
         let mut handle = None;
         for other in 0..self.states {
-            let len = u16_at(block, cells + other * CELL + 2);
+            let len = if other < former { u16_at(block, cells + other * CELL + 2) } else { 0 };
             let stored = stored_len(len);
             if other == state {
                 image[cells + other * CELL..][..2].copy_from_slice(&version.to_le_bytes());
@@ -396,7 +442,7 @@ impl Arena {
             image[at..at + LARGE_BYTES].copy_from_slice(&large.to_le_bytes());
         }
         let mut target = entry;
-        if image.len() > usize::from(units) * UNIT {
+        if image.len() > usize::from(units) * UNIT || former < self.states {
             // An eighth more than needed: a value that grows byte by byte does not move at every write.
             let bytes = (image.len() + image.len() / 8).next_multiple_of(UNIT);
             target = self.allocate(bytes);
@@ -425,14 +471,17 @@ impl Arena {
 
     /// Gives back what a state keeps outside of its entry; the cell is then an empty absent value.
     fn free_large(&mut self, entry: EntryRef, state: usize) {
+        let states = self.states_of(entry);
+        if state >= states {
+            return;
+        }
         let block = self.block_of(entry);
         let cells = HEADER + key_len(block);
         if u16_at(block, cells + state * CELL + 2) != LARGE {
             return;
         }
-        let start = (0..state).fold(cells + self.states * CELL, |start, before| {
-            start + stored_len(u16_at(block, cells + before * CELL + 2))
-        });
+        let start = (0..state)
+            .fold(cells + states * CELL, |start, before| start + stored_len(u16_at(block, cells + before * CELL + 2)));
         let handle = u32_at(block, start);
         let value = std::mem::take(&mut self.large[handle as usize]);
         self.large_bytes -= value.len();

@@ -124,10 +124,10 @@ impl Behind {
     }
 
     /// Looks up a point state.
-    pub(super) fn load_point(&mut self, state: u32, key: &[u8], hash: KeyHash) -> Option<StoredBytes<'_>> {
+    pub(super) fn load_point(&mut self, state: u16, key: &[u8], hash: KeyHash) -> Option<StoredBytes<'_>> {
         let key_group = self.group(hash);
         let Self { spill: Some(spill), failure, preloaded, key: stored_key, value, .. } = self else { return None };
-        let stored = StoredKey { key_group, state: state as u16, key, namespace: &[], entry: &[] };
+        let stored = StoredKey { key_group, state, key, namespace: &[], entry: &[] };
         stored.encode(stored_key).expect("keys are bounded where they come in");
         // All of them are of one state.
         let may_be = preloaded.front().is_some_and(|(key, _)| key.get(2..4) == stored_key.get(2..4));
@@ -173,14 +173,14 @@ impl Behind {
     /// Evicts a point state; version 0 says that it is absent.
     pub(super) fn push_point(
         &mut self,
-        (state, key, hash): (u32, &[u8], KeyHash),
+        (state, key, hash): (u16, &[u8], KeyHash),
         version: u16,
         last_access: Option<EventTime>,
         value: &[u8],
     ) {
         let key_group = self.group(hash);
         let (mut stored_key, mut stored_value) = (std::mem::take(&mut self.key), std::mem::take(&mut self.value));
-        let stored = StoredKey { key_group, state: state as u16, key, namespace: &[], entry: &[] };
+        let stored = StoredKey { key_group, state, key, namespace: &[], entry: &[] };
         stored.encode(&mut stored_key).expect("keys are bounded where they come in");
         let pushed = (version != 0).then(|| {
             StoredBytes { version, last_access, value }.encode(&mut stored_value).expect("the version is not 0");

@@ -5,8 +5,10 @@ use crate::stream::{BytesColumn, EventTime};
 /// What the table must know of a point state.
 #[derive(Clone, Copy, Debug)]
 pub struct StoredValue {
-    /// The state's number in the descriptor.
+    /// The state's number in the descriptor; [`Self::NOBODYS`] when it is in no descriptor any more.
     pub number: u32,
+    /// By which it is stored.
+    pub id: u16,
     /// The current schema version.
     pub version: u16,
     /// Whether it is delivered with fresh slots.
@@ -15,6 +17,11 @@ pub struct StoredValue {
     pub on_end: bool,
     /// Whether its values are stored behind the time of their last access, because they expire. They are not delivered with fresh slots then, but anew in every call.
     pub expires: bool,
+}
+
+impl StoredValue {
+    /// The number of a state that the operator does not know any more. Its values stay.
+    pub const NOBODYS: u32 = u32::MAX;
 }
 
 /// The time of the last access that a state with a time to live keeps before its value, and the value.

@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
+mod adoption;
 mod export;
 #[cfg(test)]
 mod model;
 mod snapshot;
 mod walk;
 
-use self::walk::KeyList;
+use self::{adoption::Layout, walk::KeyList};
 pub use self::{
     export::{ExportError, TakeEntry},
     snapshot::{Known, RestoreBatch, RestoreError},
@@ -21,7 +22,7 @@ use super::{
     behind::{Behind, SpillSetup},
     cells::{Cells, Lifetime, Page},
     changes::SnapshotSetup,
-    delivery::{Delivery, StoredColumn, StoredValue, split_access},
+    delivery::{Delivery, StoredColumn, split_access},
     expiry::{Expiry, is_expired},
     spill::{SpillCounters, SpillError},
     stored::namespace_prefix,
@@ -64,10 +65,29 @@ pub struct StateSpec {
     pub ttl: Option<Ttl>,
 }
 
+/// By what the states of an operator are stored: a state keeps its id while its number, its place among the others, may be another one in the next version of the operator.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StateIds(Vec<u16>);
+
+impl StateIds {
+    /// The id of each number.
+    pub fn new(ids: Vec<u16>) -> Self {
+        Self(ids)
+    }
+
+    /// The id of a number; one that was not named has itself for an id.
+    #[inline]
+    pub fn of(&self, number: u32) -> u16 {
+        self.0.get(number as usize).copied().unwrap_or(number as u16)
+    }
+}
+
 /// How a task's keyed state is made.
 pub struct StateSetup {
     /// The states by their numbers; none where the number is not one of keyed state. At most 65,536.
     pub states: Vec<Option<StateSpec>>,
+    /// By what each of these numbers is stored.
+    pub ids: StateIds,
     /// At most about so many slots.
     pub slots_max: usize,
     /// At most so many records are in a batch.
@@ -122,9 +142,12 @@ pub struct KeyedState {
     table: KeyTable,
     cells: Cells,
     behind: Behind,
+    /// By id; also those that the operator does not know any more.
     states: Vec<Option<StateSpec>>,
-    /// The column of the table in which a state is, by its number.
+    /// The column of the table in which a state is, by its id.
     columns: Vec<Option<u32>>,
+    /// The id of each number; none: it is not one of keyed state.
+    ids: Vec<Option<u16>>,
     /// The time to live of each column.
     ttl_ms: Vec<Option<u64>>,
     /// Number and column of the states that are delivered anew in every call.
@@ -145,44 +168,27 @@ pub struct KeyedState {
 impl KeyedState {
     /// No state yet.
     pub fn new(setup: StateSetup) -> Self {
-        let StateSetup { states, slots_max, batch_records, max_parallelism, spill, snapshots } = setup;
-        let is_point = |spec: &&StateSpec| spec.form == Form::Point;
-        let mut columns = Vec::new();
-        let mut stored = Vec::new();
-        for (number, spec) in (0_u32..).zip(&states) {
-            columns.push(spec.as_ref().filter(is_point).map(|spec| {
-                stored.push(StoredValue {
-                    number,
-                    version: spec.version,
-                    prefetch: spec.prefetch,
-                    on_end: spec.on_end,
-                    expires: spec.ttl.is_some(),
-                });
-                stored.len() as u32 - 1
-            }));
-        }
-        let ttl_of = |value: &StoredValue| states[value.number as usize].and_then(|spec| Some(spec.ttl?.ms));
-        let ttl_ms: Vec<_> = stored.iter().map(ttl_of).collect();
-        let expiring = (0_u32..).zip(&stored).filter(|(_, value)| value.expires && value.prefetch);
-        let expiring = expiring.map(|(column, value)| (value.number, column)).collect();
+        let StateSetup { states, ids, slots_max, batch_records, max_parallelism, spill, snapshots } = setup;
+        let layout = Layout::default().with(&states, &ids);
         let budget = spill.as_ref().map_or(usize::MAX, |spill| spill.cache_bytes);
-        let ttls = (0_u16..).zip(&states).filter_map(|(id, spec)| Some((id, (*spec)?.ttl?.ms)));
-        let expiry = states.iter().flatten().any(|spec| spec.ttl.is_some()).then(|| Arc::new(Expiry::new(ttls)));
+        let expiry = layout.ttls().next().is_some().then(|| Arc::new(Expiry::new(layout.ttls())));
         let spill = spill.map(|mut setup| {
             setup.options.expiry.clone_from(&expiry);
             setup
         });
         let behind = Behind::new(spill, max_parallelism, snapshots);
-        let mut table = KeyTable::new(stored, slots_max.min(budget / BYTES_PER_SLOT_MIN), batch_records);
+        let slots_max = slots_max.min(budget / BYTES_PER_SLOT_MIN);
+        let mut table = KeyTable::new(layout.stored.clone(), slots_max, batch_records);
         table.end_copying(&behind);
         Self {
-            expiring,
+            expiring: layout.expiring(),
+            ttl_ms: layout.ttl_ms(),
             table,
             cells: Cells::default(),
             behind,
-            states,
-            columns,
-            ttl_ms,
+            states: layout.states,
+            columns: layout.columns,
+            ids: layout.ids,
             expiry,
             now: EventTime(0),
             budget,
@@ -205,13 +211,25 @@ impl KeyedState {
     /// What is known of a state; none for a number that is not one of keyed state.
     #[inline]
     pub fn spec(&self, state: u32) -> Option<&StateSpec> {
-        self.states.get(state as usize)?.as_ref()
+        self.spec_of(self.id(state)?)
     }
 
     /// The column of the table in which a point state is.
     #[inline]
     pub fn column_of(&self, state: u32) -> Option<u32> {
-        *self.columns.get(state as usize)?
+        *self.columns.get(usize::from(self.id(state)?))?
+    }
+
+    /// By what a state is stored.
+    #[inline]
+    fn id(&self, state: u32) -> Option<u16> {
+        *self.ids.get(state as usize)?
+    }
+
+    /// What is known of the state that is stored by this id.
+    #[inline]
+    fn spec_of(&self, id: u16) -> Option<&StateSpec> {
+        self.states.get(usize::from(id))?.as_ref()
     }
 
     /// The slot table.
@@ -333,7 +351,9 @@ impl KeyedState {
     fn find_place(&mut self, place: PlaceOf<'_>) -> Result<(), SlotError> {
         let key = self.table.key(place.slot)?;
         let group = self.behind.group(hash_key(key));
-        namespace_prefix(group, place.state as u16, key, place.namespace, &mut self.prefix)
+        // Whoever has a place has looked at the state's spec.
+        let id = self.id(place.state).unwrap_or(u16::MAX);
+        namespace_prefix(group, id, key, place.namespace, &mut self.prefix)
             .expect("keys and namespaces are bounded where they come in");
         Ok(())
     }
@@ -502,6 +522,7 @@ impl KeyedState {
     }
 }
 
+/// The time to live of a state by its id.
 fn ttl_of(states: &[Option<StateSpec>], state: u16) -> Option<u64> {
     Some((*states.get(usize::from(state))?)?.ttl?.ms)
 }

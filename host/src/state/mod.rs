@@ -23,8 +23,8 @@ pub use changes::{Change, Piece, PieceClass, PieceOrder, SnapshotSetup, WritePie
 pub use delivery::{Delivery, StoredColumn, StoredValue};
 pub use expiry::Expiry;
 pub use keyed::{
-    ExportError, Form, KeyedState, Known, PlaceOf, RestoreBatch, RestoreError, StateError, StateSetup, StateSpec,
-    TakeEntry, Ttl, WalkError,
+    ExportError, Form, KeyedState, Known, PlaceOf, RestoreBatch, RestoreError, StateError, StateIds, StateSetup,
+    StateSpec, TakeEntry, Ttl, WalkError,
 };
 pub use operator_state::{OperatorStateKind, OperatorStates, redistribute};
 pub use spill::{Access, Found, Spill, SpillCounters, SpillError, SpillOptions, SpillProblem, SpillRange};

@@ -11,7 +11,7 @@ use std::{
     ops::Bound::{Excluded, Unbounded},
 };
 
-use super::{NO_KEY_GROUP, StoredBytes, StoredColumn, StoredKey, TakeEntry};
+use super::{NO_KEY_GROUP, StateIds, StoredBytes, StoredColumn, StoredKey, TakeEntry};
 
 /// The kinds of operator state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,11 +91,11 @@ impl OperatorStates {
     }
 
     /// Hands every element and entry to `take` as it is stored, in ascending order of stored keys: under [`NO_KEY_GROUP`] and the empty key, with the index of an element or the map key
-    /// as the rest. `versions` has the current schema version of each state.
+    /// as the rest. `versions` has the current schema version of each state, `ids` says by what it is stored.
     ///
     /// # Errors
     /// What `take` answers; some entries may have been handed over.
-    pub fn export(&self, versions: &[u16], take: &mut TakeEntry<'_>) -> io::Result<()> {
+    pub fn export(&self, versions: &[u16], ids: &StateIds, take: &mut TakeEntry<'_>) -> io::Result<()> {
         let (mut key, mut bytes) = (Vec::new(), Vec::new());
         let mut each = |state, entry: &[u8], version, value: &[u8]| {
             let stored = StoredKey { key_group: NO_KEY_GROUP, state, key: &[], namespace: &[], entry };
@@ -103,7 +103,11 @@ impl OperatorStates {
             StoredBytes { version, last_access: None, value }.encode(&mut bytes).expect("what is absent is not kept");
             take(&key, &bytes)
         };
-        for ((state, content), current) in (0_u16..).zip(&self.states).zip(versions) {
+        let numbered = (0_u32..).zip(&self.states).zip(versions);
+        let mut by_id: Vec<_> =
+            numbered.map(|((number, content), current)| (ids.of(number), content, current)).collect();
+        by_id.sort_by_key(|(id, _, _)| *id);
+        for (state, content, current) in by_id {
             match content {
                 Some(Content::List(_, elements)) => {
                     for index in 0..elements.values.len() {
@@ -122,9 +126,22 @@ impl OperatorStates {
         Ok(())
     }
 
-    /// Takes back an entry as [`Self::export`] gave it: elements of a list in their order. Returns whether there is such a state.
-    pub fn restore(&mut self, state: u16, entry: &[u8], stored: &StoredBytes<'_>) -> bool {
-        match self.states.get_mut(usize::from(state)) {
+    /// Moves a state to another one of these, by their numbers; there it has the same kind. `version` is that of elements without one.
+    pub fn move_to(&mut self, number: u32, other: &mut Self, to: u32, version: u16) {
+        let from = self.states.get_mut(number as usize).and_then(Option::as_mut);
+        match (from, other.states.get_mut(to as usize).and_then(Option::as_mut)) {
+            (Some(Content::List(_, elements)), Some(Content::List(_, moved))) => {
+                *moved = std::mem::take(elements);
+                moved.versions.resize(moved.values.len(), version);
+            }
+            (Some(Content::Broadcast(map)), Some(Content::Broadcast(moved))) => *moved = std::mem::take(map),
+            _ => {}
+        }
+    }
+
+    /// Takes back an entry of the state of this number as [`Self::export`] gave it: elements of a list in their order. Returns whether there is such a state.
+    pub fn restore(&mut self, number: u32, entry: &[u8], stored: &StoredBytes<'_>) -> bool {
+        match self.states.get_mut(number as usize) {
             Some(Some(Content::List(_, elements))) => elements.push_with_version(stored.version, stored.value),
             Some(Some(Content::Broadcast(map))) => {
                 map.insert(entry.into(), (stored.version, stored.value.into()));

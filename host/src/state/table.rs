@@ -134,14 +134,18 @@ fn bucket(tag: u32, entry: EntryRef) -> u64 {
     u64::from(tag) << 32 | u64::from(entry)
 }
 
+/// The columns that are delivered with fresh slots.
+fn prefetched(states: &[StoredValue]) -> Vec<usize> {
+    (0..states.len()).filter(|column| states[*column].prefetch && !states[*column].expires).collect()
+}
+
 impl KeyTable {
     /// An empty table for these states, with at most about `slots_max` slots, for batches of at most `batch_records` records.
     pub fn new(states: Vec<StoredValue>, slots_max: usize, batch_records: usize) -> Self {
         // A batch, and as many keys again that the guest may ask for.
         let batch_max = 2 * batch_records.max(1);
-        let prefetched = (0..states.len()).filter(|column| states[*column].prefetch && !states[*column].expires);
         Self {
-            prefetched: prefetched.collect(),
+            prefetched: prefetched(&states),
             scratch: Vec::new(),
             arena: Arena::new(states.len()),
             states,
@@ -165,6 +169,22 @@ impl KeyTable {
             walking: false,
             prefetch_bytes_min: PREFETCH_BYTES_MIN,
         }
+    }
+
+    /// Its states, by column.
+    pub(super) fn states(&self) -> &[StoredValue] {
+        &self.states
+    }
+
+    /// The operator is another version: `states` has those that there were, in the same order, and new ones behind them. No entry is touched. To be called between batches; all slots must have
+    /// been given up.
+    pub(super) fn adopt(&mut self, states: Vec<StoredValue>) {
+        let kept =
+            self.states.iter().zip(&states).all(|(before, now)| before.id == now.id && before.expires == now.expires);
+        debug_assert!(kept && states.len() >= self.states.len(), "columns stay what they are");
+        self.arena.extend(states.len());
+        self.prefetched = prefetched(&states);
+        self.states = states;
     }
 
     /// Number of keys that the table holds, including those of vacant entries in resident slots.

@@ -379,8 +379,8 @@ fn damaged_state_is_refused_with_its_file_and_what_to_do() {
 
     let manifest = dump.join("manifest.json");
     let text = fs::read_to_string(&manifest).expect("a manifest");
-    fs::write(&manifest, text.replace("\"format-version\": 1", "\"format-version\": 3")).expect("it can be written");
-    let later = "it has format version 3, and this wasmill reads up to 2; use a later wasmill";
+    fs::write(&manifest, text.replace("\"format-version\": 1", "\"format-version\": 4")).expect("it can be written");
+    let later = "it has format version 4, and this wasmill reads up to 3; use a later wasmill";
     state(&["list"], &dump, &[]).refused(4, &[&manifest.display().to_string(), later]);
     fs::remove_file(&manifest).expect("it is there");
     state(&["list"], &dump, &[]).refused(4, &["this folder holds no state: it has no manifest.json"]);

@@ -4,15 +4,20 @@ use std::{
     collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
     path::Path,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use serde_json::Value;
 use wasmill::{
     checkpoint::{Faults, Faulty, MemoryStorage, Name, Names, Storage},
-    job::{Executor, Happening, JobError, Landmark, Moment, Outcome, Report, RunOptions, Simulation, Start},
+    job::{
+        AnswerAt, Changes, Executor, Happening, JobError, Landmark, Moment, OperatorChange, Outcome, PreparedJob,
+        Rehearsal, Report, Request, RunOptions, Simulation, Start, SwapRequest,
+    },
     runtime::{Control, ManualClock},
+    spec::Limits,
     stream::{CheckpointId, Fault, splitmix64},
 };
 
@@ -61,7 +66,13 @@ struct World {
     is_tidy: bool,
     /// No sink had another number of tasks than what it follows, so each key's records came in their order.
     keeps_order: bool,
+    /// Other builds of the operators' plugins.
+    builds: Arc<Builds>,
 }
+
+/// By operator, components that do the same as its plugin, with other digests.
+#[derive(Default)]
+struct Builds(OnceLock<BTreeMap<String, Vec<Bytes>>>);
 
 /// How one run is to go.
 struct RunPlan {
@@ -71,6 +82,59 @@ struct RunPlan {
     describe: String,
     /// Whether the storage fails now and then.
     fails: bool,
+}
+
+/// So many other builds there are of a plugin.
+const BUILDS: u64 = 3;
+
+/// The components of a job, each with a custom section behind it that says which build it is.
+fn builds_of(job: &PreparedJob) -> BTreeMap<String, Vec<Bytes>> {
+    let operators = job.spec.operators.iter().zip(&job.plugins);
+    let builds = |component: &Bytes| -> Vec<Bytes> {
+        let build = |number: u8| [component, &[0_u8, 7, 5, b'b', b'u', b'i', b'l', b'd', number][..]].concat().into();
+        (0..BUILDS as u8).map(build).collect()
+    };
+    operators.map(|(operator, located)| (operator.id.value.clone(), builds(&located.component))).collect()
+}
+
+/// What a new version of an operator does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NewVersion {
+    /// The same as the one before.
+    Works,
+    /// It has too little room for its results.
+    Fails,
+}
+
+/// Operators are exchanged, each for a build and with so much room for its results.
+fn swap_for(chosen: Vec<(String, usize, Option<u64>)>, builds: &Arc<Builds>) -> Happening {
+    let builds = Arc::clone(builds);
+    Happening::Ask(Arc::new(move || {
+        let builds = builds.0.get().expect("the job was prepared");
+        let operators = chosen.iter().map(|(id, build, output)| OperatorChange {
+            id: id.clone(),
+            changes: Changes {
+                component: Some(builds[id][*build].clone()),
+                limits: Some(Limits { output: output.unwrap_or(64 << 20), ..Limits::default() }),
+                ..Changes::default()
+            },
+        });
+        Request::Swap(SwapRequest {
+            operators: operators.collect(),
+            rehearsal: Rehearsal::No,
+            answer_at: AnswerAt::Commit,
+            dropped: Vec::new(),
+        })
+    }))
+}
+
+/// A point in a run of about so many steps.
+fn moment(random: &mut Random, steps: u64) -> Moment {
+    match random.within(0..4) {
+        0 | 1 => Moment { after: Landmark::Start, steps: random.within(0..steps) },
+        2 => Moment { after: Landmark::Triggered(random.within(1..8)), steps: random.within(0..120) },
+        _ => Moment { after: Landmark::Completed(random.within(1..8)), steps: random.within(0..60) },
+    }
 }
 
 impl World {
@@ -92,6 +156,7 @@ impl World {
             runs: 0,
             is_tidy: false,
             keeps_order: true,
+            builds: Arc::default(),
         }
     }
 
@@ -163,6 +228,53 @@ impl<'j> Case<'j> {
         self.check_end(&mut world, &mut random);
     }
 
+    /// All operators are exchanged after a quarter of the run, and the process crashes so many steps later; then the job goes on to its end, undisturbed.
+    pub(crate) fn run_crashing_in_a_swap(&self, crash_after: u64, version: NewVersion) -> Vec<String> {
+        let results = folder();
+        let mut random = Random::new(self.seed ^ crash_after);
+        let mut world = World::new(results.path(), self.job.sinks, self.seed);
+        world.retain = 3;
+        let records = 1;
+        let steps = self.straight_steps(records);
+        let begin = Moment { after: Landmark::Start, steps: steps / 4 };
+        let crash = Moment { after: Landmark::Start, steps: steps / 4 + crash_after };
+        let output = (version == NewVersion::Fails).then_some(200);
+        let chosen = self.job.operators.iter().map(|id| ((*id).to_owned(), 0, output)).collect();
+        let job = self.job.job().set("parallelism", 2).set("batch.records", records);
+        let job = job.set("checkpoint.interval", format!("{}us", (STEP * steps as u32 / 8).as_micros()));
+        // One step of the sources and all that comes of it is a small part of the run.
+        let job =
+            job.set("swap.probation-batches", 12).set("checkpoint.retain", world.retain).set("swap.probation", "1h");
+        for happenings in
+            [vec![(begin, swap_for(chosen, &world.builds)), (crash, Happening::Crash(Arc::new(|| {})))], Vec::new()]
+        {
+            let state = world.folders.root.join(format!(".state-{}", world.runs));
+            let describe = format!("a swap at step {}, a crash {crash_after} later", begin.steps);
+            let plan = RunPlan {
+                job: job.clone().set("state.directory", state.display()),
+                seed: self.seed,
+                happenings,
+                describe,
+                fails: false,
+            };
+            let from = world.trace.len();
+            let ended = self.run_once(&mut world, plan, &mut random);
+            let going_on =
+                world.trace[from..].iter().filter(|line| line.contains("for which it was exchanged")).count();
+            assert!(
+                going_on == 0 || going_on == self.job.operators.len(),
+                "{}operators of different versions go on",
+                self.describe(&world)
+            );
+            self.check_so_far(&world);
+            if ended {
+                break;
+            }
+        }
+        self.check_end(&mut world, &mut random);
+        world.trace
+    }
+
     fn describe(&self, world: &World) -> String {
         format!("{} with seed {}:\n{}\n", self.job.name, self.seed, world.trace.join("\n"))
     }
@@ -212,11 +324,29 @@ impl<'j> Case<'j> {
         describe += &format!(", {faults:?}, away {away:?}");
         let fails = fails || !away.is_empty();
         world.outage.set(away);
-        let happenings = if is_quiet { Vec::new() } else { self.happenings(random, steps) };
+        let mut happenings = if is_quiet { Vec::new() } else { self.happenings(random, steps) };
+        let (mut probation, mut batches) = (STEP * random.within(1..steps) as u32, random.within(1..200));
+        if !is_quiet {
+            let some_fail = random.percent(40);
+            if some_fail {
+                // What fails does so sooner or later: while it is on probation, if that lasts to the end and nobody stops the job before.
+                (probation, batches) = (Duration::from_secs(3_600), u64::from(u32::MAX));
+                happenings.retain(|(_, what)| !matches!(what, Happening::Stop));
+            }
+            for percent in [60, 40, 20] {
+                if random.percent(percent) {
+                    let fails = some_fail && random.percent(70);
+                    happenings.push((moment(random, steps), self.swap(random, &world.builds, fails)));
+                }
+            }
+        }
+        job = job.set("swap.probation", format!("{}us", probation.as_micros().max(1_000)));
+        job = job.set("swap.probation-batches", batches);
         for (moment, what) in &happenings {
             let what = match what {
                 Happening::Crash(_) => "crash".to_owned(),
                 Happening::Stop => "stop".to_owned(),
+                Happening::Ask(_) => "swap".to_owned(),
                 Happening::Fault => "fault".to_owned(),
                 Happening::Stall { task, steps } => format!("stall {task} for {steps}"),
                 Happening::Delay { steps } => format!("delay for {steps}"),
@@ -246,13 +376,23 @@ impl<'j> Case<'j> {
         steps
     }
 
+    /// Operators are exchanged: for another build, which does the same; or for one that has too little room for its results, which fails sooner or later.
+    fn swap(&self, random: &mut Random, builds: &Arc<Builds>, fails: bool) -> Happening {
+        let operators: Vec<&str> = self.job.operators.iter().copied().filter(|_| random.percent(60)).collect();
+        let operators = if operators.is_empty() { vec![self.job.operators[0]] } else { operators };
+        let chosen: Vec<(String, usize, Option<u64>)> = operators
+            .into_iter()
+            .map(|id| {
+                let output = (fails && random.percent(60)).then(|| random.within(1..600));
+                (id.to_owned(), random.within(0..BUILDS) as usize, output)
+            })
+            .collect();
+        swap_for(chosen, builds)
+    }
+
     /// What happens in a run of about so many steps. The last is what ends it, if nothing else does.
     fn happenings(&self, random: &mut Random, steps: u64) -> Vec<(Moment, Happening)> {
-        let moment = |random: &mut Random| match random.within(0..4) {
-            0 | 1 => Moment { after: Landmark::Start, steps: random.within(0..steps) },
-            2 => Moment { after: Landmark::Triggered(random.within(1..8)), steps: random.within(0..120) },
-            _ => Moment { after: Landmark::Completed(random.within(1..8)), steps: random.within(0..60) },
-        };
+        let moment = |random: &mut Random| moment(random, steps);
         let mut happenings = Vec::new();
         for (percent, what) in [
             (30, Happening::Fault),
@@ -266,7 +406,7 @@ impl<'j> Case<'j> {
                 happenings.push((moment(random), what));
             }
         }
-        if random.percent(90) {
+        if random.percent(80) {
             let crash = Happening::Crash(Arc::new(|| {}));
             happenings.push((moment(random), crash.clone()));
             happenings.push((Moment { after: Landmark::Start, steps: random.within(1..2 * steps) }, crash));
@@ -354,6 +494,7 @@ impl<'j> Case<'j> {
         said: &mut Vec<String>,
     ) -> Result<(Report, Option<Fault>), JobError> {
         let prepared = job.prepare(&world.folders.root)?;
+        world.builds.0.get_or_init(|| builds_of(&prepared));
         prepared.run(RunOptions {
             executor,
             start: Start::default(),

@@ -151,6 +151,11 @@ impl Faulty {
         }
     }
 
+    /// Where a file of that name was deleted before, that lasts now.
+    fn put_behind_deletes(&self, name: &str) {
+        self.state().open.retain(|open| !matches!(open, Open::Delete(deleted, _) if deleted == name));
+    }
+
     /// Somebody saw a file: from now on it lasts.
     fn seen(&self, name: &str) {
         self.state().open.retain(|open| !matches!(open, Open::Put(put, _) if put == name));
@@ -220,14 +225,17 @@ impl Storage for Faulty {
         match self.judge(Call::Put) {
             Verdict::Done => {
                 let done = self.storage.put_new(name, bytes);
-                if done.as_ref().is_err_and(|error| error.kind == StorageErrorKind::AlreadyThere) {
-                    self.seen(name);
+                match &done {
+                    Ok(()) => self.put_behind_deletes(name),
+                    Err(error) if error.kind == StorageErrorKind::AlreadyThere => self.seen(name),
+                    Err(_) => {}
                 }
                 done
             }
             Verdict::Fails(kind, why) => Err(self.error(name, kind, why.to_owned())),
             Verdict::Unanswered => {
                 self.storage.put_new(name, bytes.clone())?;
+                self.put_behind_deletes(name);
                 self.state().open.push(Open::Put(name.to_owned(), bytes));
                 Err(self.unavailable(name))
             }

@@ -4,7 +4,7 @@
 //! given, one after the other.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -22,11 +22,17 @@ use super::{
     manifest::{Gathered, GatheredTask},
     merging::Merging,
     storing::{self, ManifestOutcome},
+    swapping::{ActiveSwap, SwapSetup, UnfinishedSwap},
 };
 use crate::{
     background::Background,
-    checkpoint::{Action, Coordinator, Event},
+    checkpoint::{Action, Coordinator, Event, Names},
     connector::Transaction,
+    job::{
+        live::{Answer, Asked, CheckpointStatus, Refusal, RefusalKind, Request},
+        swap::Prepared,
+        version::OperatorVersion,
+    },
     runtime::{Clock, Control, TaskEvent, TaskSnapshot},
     stream::{CheckpointId, Fault, FaultKind},
 };
@@ -35,11 +41,13 @@ use crate::{
 const COMMIT_RETRY: Duration = Duration::from_secs(1);
 
 /// What became of work off the record path.
-enum Outcome {
+pub(super) enum Outcome {
     Manifest(CheckpointId, ManifestOutcome),
     /// Of the checkpoint whose transactions were committed, and of every sink that failed why.
     Committed(CheckpointId, Result<(), Fault>),
     Deleted(usize),
+    /// What an exchange needs is ready, or can't be.
+    Prepared(Box<Result<Prepared, Refusal>>),
 }
 
 /// What checkpoints did, for reports and whoever watches.
@@ -91,12 +99,17 @@ pub(super) struct DriverSetup {
     /// The checkpoint that the attempt was restored from.
     pub(super) restored_from: Option<CheckpointId>,
     pub(super) counters: Arc<Mutex<CheckpointCounters>>,
+    /// The job's folder in the storage: a path or URL.
+    pub(super) location: String,
+    /// By vertex and the ids of its states, schema versions of which there were values when the attempt began.
+    pub(super) restored_versions: BTreeMap<usize, BTreeMap<u16, BTreeSet<u16>>>,
+    pub(super) swaps: SwapSetup,
 }
 
 /// Drives the checkpoints of one attempt.
 pub(in crate::job) struct Driver {
-    setup: DriverSetup,
-    outcomes: (Sender<Outcome>, Receiver<Outcome>),
+    pub(super) setup: DriverSetup,
+    pub(super) outcomes: (Sender<Outcome>, Receiver<Outcome>),
     actions: Vec<Action>,
     /// When checkpoints in flight were triggered.
     triggered: BTreeMap<CheckpointId, Duration>,
@@ -120,6 +133,10 @@ pub(in crate::job) struct Driver {
     failed_commits: Failures,
     /// Segments that were merged with others, until a manifest is complete that does not refer to them.
     replaced: Vec<String>,
+    /// The exchange that is under way.
+    pub(super) swap: Option<ActiveSwap>,
+    /// What operators run now that were exchanged for good, by their places in the job file.
+    pub(super) confirmed: Vec<(usize, OperatorVersion)>,
 }
 
 /// Where the commit of sinks stands.
@@ -150,6 +167,8 @@ impl Driver {
             failed_checkpoints: Failures::default(),
             failed_commits: Failures::default(),
             replaced: Vec::new(),
+            swap: None,
+            confirmed: Vec::new(),
         }
     }
 
@@ -159,6 +178,7 @@ impl Driver {
     /// When the attempt can't go on.
     pub(in crate::job) fn poll(&mut self) -> Result<bool, Fault> {
         let now = self.setup.clock.elapsed();
+        self.show_checkpoints();
         let mut did = false;
         while let Ok(event) = self.setup.events.try_recv() {
             did = true;
@@ -168,6 +188,7 @@ impl Driver {
             did = true;
             self.work_ended(now, outcome)?;
         }
+        did |= self.poll_swap(now)?;
         if self.setup.coordinator.wake_at().is_some_and(|at| at <= now) {
             self.handle(now, Event::Tick)?;
             did = true;
@@ -210,7 +231,8 @@ impl Driver {
             Commit::Again(at) => Some(at),
             Commit::Idle | Commit::Running => None,
         };
-        self.setup.coordinator.wake_at().into_iter().chain(commit).min()
+        let swap = self.swap.as_ref().and_then(|swap| swap.course.wake_at());
+        self.setup.coordinator.wake_at().into_iter().chain(commit).chain(swap).min()
     }
 
     /// The checkpoint that is in flight.
@@ -221,6 +243,37 @@ impl Driver {
     /// The newest checkpoint that is complete, of this attempt or the one that it began from.
     pub(in crate::job) fn newest_complete(&self) -> Option<CheckpointId> {
         self.newest_complete
+    }
+
+    /// A newer attempt has taken over.
+    pub(super) fn is_fenced(&self) -> bool {
+        self.fenced
+    }
+
+    /// Nothing more is begun: the job is at its end.
+    pub(super) fn is_ending(&self) -> bool {
+        self.setup.coordinator.is_over() || self.finishing.is_some()
+    }
+
+    /// Somebody asks something of the job.
+    pub(in crate::job) fn asked(&mut self, asked: Asked) {
+        let now = self.setup.clock.elapsed();
+        let (request, answering) = asked.into_parts();
+        match request {
+            Request::Swap(swap) => self.asked_to_swap(now, swap, answering),
+            Request::Savepoint(_) | Request::Stop(_) | Request::Checkpoint => {
+                answering.answer(Answer::Refused(Refusal {
+                    kind: RefusalKind::Usage,
+                    message: "not supported yet".into(),
+                    differences: Vec::new(),
+                }));
+            }
+        }
+    }
+
+    /// What comes of the attempt for exchanges: one that was not over, and what operators run now.
+    pub(in crate::job) fn end_swaps(&mut self) -> (Option<UnfinishedSwap>, Vec<(usize, OperatorVersion)>) {
+        (self.end_swap(), std::mem::take(&mut self.confirmed))
     }
 
     /// The last complete checkpoint, and how many seconds ago it was complete.
@@ -242,6 +295,10 @@ impl Driver {
                 ))
             }
             TaskEvent::Failed(fault) => Err(fault),
+            TaskEvent::Exchanged { task, pause, .. } => {
+                self.task_exchanged(task, pause);
+                Ok(())
+            }
             TaskEvent::Acknowledged { task, checkpoint, snapshot } => {
                 for (sink, transactions) in &snapshot.transactions {
                     let waiting = self.uncommitted.entry(sink.clone()).or_default();
@@ -289,6 +346,10 @@ impl Driver {
                 }
                 Ok(())
             }
+            Outcome::Prepared(prepared) => {
+                self.swap_prepared(*prepared);
+                Ok(())
+            }
             Outcome::Deleted(files) => {
                 self.deletions -= 1;
                 tracing::debug!("{files} files that no checkpoint needs were deleted");
@@ -297,7 +358,7 @@ impl Driver {
         }
     }
 
-    fn handle(&mut self, now: Duration, event: Event) -> Result<(), Fault> {
+    pub(super) fn handle(&mut self, now: Duration, event: Event) -> Result<(), Fault> {
         let mut actions = std::mem::take(&mut self.actions);
         self.setup.coordinator.handle(now, event, &mut actions);
         let done = actions.drain(..).try_for_each(|action| self.act(now, action));
@@ -309,6 +370,7 @@ impl Driver {
         match action {
             Action::Trigger(id) => {
                 self.triggered.insert(id, now);
+                self.swap_triggered(id);
                 self.setup.control.ask_for(id);
                 self.wake();
                 Ok(())
@@ -323,6 +385,7 @@ impl Driver {
                     );
                 }
                 self.counters(|counters| counters.failed += 1);
+                self.swap_aborted(checkpoint, &reason)?;
                 self.setup.control.give_up(checkpoint);
                 self.wake();
                 Ok(())
@@ -411,6 +474,7 @@ impl Driver {
                 counters.last = Some(LastCheckpoint { id, at: now, duration, new_bytes: gathered.new_bytes, bytes });
             });
         }
+        self.swap_completed(id, now);
         self.commit_sinks()?;
         self.delete_what_is_old()?;
         self.consider_merging();
@@ -424,14 +488,20 @@ impl Driver {
         }
     }
 
+    /// The newest checkpoint up to which results may be shown: behind the one of an exchange on probation, none may.
+    fn newest_shown(&self) -> Option<CheckpointId> {
+        let exchanged = self.swap.as_ref().and_then(|swap| swap.course.checkpoint());
+        self.newest_complete.map(|complete| exchanged.map_or(complete, |exchanged| complete.min(exchanged)))
+    }
+
     fn is_committed(&self) -> bool {
-        let complete = self.newest_complete;
+        let complete = self.newest_shown();
         self.uncommitted.values().flatten().all(|(id, _)| Some(*id) > complete)
     }
 
     /// Makes visible what belongs to complete checkpoints.
     fn commit_sinks(&mut self) -> Result<(), Fault> {
-        let Some(complete) = self.newest_complete.filter(|_| self.commit != Commit::Running) else { return Ok(()) };
+        let Some(complete) = self.newest_shown().filter(|_| self.commit != Commit::Running) else { return Ok(()) };
         if self.is_committed() {
             self.commit = Commit::Idle;
             return Ok(());
@@ -453,10 +523,15 @@ impl Driver {
         let (writing, retain, graph) =
             (Arc::clone(&self.setup.writing), self.setup.retain, Arc::clone(&self.setup.graph));
         let told = Told { outcomes: self.outcomes.0.clone(), lost: Some(Outcome::Deleted(0)) };
+        // Whoever takes the exchange back begins from there.
+        let exchanged = self.swap.as_ref().and_then(|swap| swap.course.checkpoint()).map(Names::manifest);
         self.deletions += 1;
         self.spawn(move || {
             // What could not be deleted now is the next time.
-            let deleted = storing::delete_old(&writing, graph.plugin_names(), retain, newest);
+            let deleted = {
+                let plugins = graph.components().map(|(name, _)| name.to_owned());
+                storing::delete_old(&writing, plugins.chain(exchanged), retain, newest)
+            };
             told.tell(Outcome::Deleted(deleted.unwrap_or(0)));
         })
     }
@@ -471,6 +546,23 @@ impl Driver {
         change(&mut self.setup.counters.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// Shows others how checkpoints stand.
+    fn show_checkpoints(&self) {
+        let counters = self.setup.counters.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let last = counters.last;
+        let age = |last: LastCheckpoint| self.setup.clock.elapsed().saturating_sub(last.at).as_secs_f64();
+        let folder = |id: CheckpointId| Names::checkpoint(&self.setup.location, id);
+        self.setup.swaps.live.facts().checkpoints = Some(CheckpointStatus {
+            completed: counters.completed,
+            failed: counters.failed,
+            last: last.map(|last| last.id.0),
+            last_location: last.map(|last| folder(last.id)),
+            last_age_seconds: last.map(age),
+            last_duration_ms: last.map(|last| last.duration.as_secs_f64() * 1e3),
+            last_bytes: last.map(|last| last.bytes),
+        });
+    }
+
     fn wake(&self) {
         self.setup.wake_all.iter().for_each(Unparker::unpark);
     }
@@ -483,13 +575,13 @@ impl Drop for Driver {
 }
 
 /// Tells an outcome; when it is dropped without, that the work was lost.
-struct Told {
-    outcomes: Sender<Outcome>,
-    lost: Option<Outcome>,
+pub(super) struct Told {
+    pub(super) outcomes: Sender<Outcome>,
+    pub(super) lost: Option<Outcome>,
 }
 
 impl Told {
-    fn tell(mut self, outcome: Outcome) {
+    pub(super) fn tell(mut self, outcome: Outcome) {
         self.lost = Some(outcome);
     }
 }

@@ -7,16 +7,18 @@ use bytes::Bytes;
 use super::super::{
     PreparedJob,
     plan::Role,
-    stored_state::{CheckpointedPlugin, DescribedState},
+    stored_state::{CheckpointedPlugin, DescribedState, ExchangedSettings, FormerVersion, OpenSwap},
+    version::{Declared, OperatorVersion},
 };
 use crate::{
     checkpoint::{Mode, Names},
     connector::{ConnectorError, Sink, Source, Transaction},
-    operator::{Descriptor, Plugin},
-    stream::{Fault, FaultKind},
+    operator::Plugin,
+    stream::{CheckpointId, Fault, FaultKind},
 };
 
 /// A job as checkpoints see it.
+#[derive(Clone)]
 pub(super) struct Graph {
     pub(super) job: String,
     pub(super) max_parallelism: u32,
@@ -27,9 +29,12 @@ pub(super) struct Graph {
     pub(super) tasks: Vec<GraphTask>,
     /// Tasks of operators, by vertex and index, whose keys the end of the input had visited before the attempt. They stay visited, also while the task has not come to that end again.
     pub(super) visited: BTreeSet<(usize, u32)>,
+    /// The exchange that is on probation.
+    pub(super) swap: Option<GraphSwap>,
 }
 
 /// A source, operator or sink.
+#[derive(Clone)]
 pub(super) struct GraphVertex {
     pub(super) id: String,
     pub(super) parallelism: u32,
@@ -37,6 +42,7 @@ pub(super) struct GraphVertex {
 }
 
 /// What a vertex is.
+#[derive(Clone)]
 pub(super) enum Part {
     Source(Arc<dyn Source>),
     Operator(Box<OperatorFacts>),
@@ -44,15 +50,64 @@ pub(super) enum Part {
 }
 
 /// What is known of an operator.
+#[derive(Clone)]
 pub(super) struct OperatorFacts {
     pub(super) plugin: CheckpointedPlugin,
     pub(super) states: Vec<DescribedState>,
-    pub(super) descriptor: Descriptor,
-    /// The component.
-    pub(super) component: Bytes,
+    /// Its place in the job file.
+    pub(super) index: usize,
+    /// What runs.
+    pub(super) version: OperatorVersion,
+    declared: Declared,
+}
+
+impl OperatorFacts {
+    fn of(version: OperatorVersion, declared: Declared, index: usize) -> Self {
+        let plugin = &version.located.plugin;
+        let (descriptor, running) = (plugin.descriptor(), plugin.digest().to_owned());
+        let settings = (version.settings != declared.settings)
+            .then(|| ExchangedSettings { declared: declared.settings.to_json(), running: version.settings.to_json() });
+        Self {
+            plugin: CheckpointedPlugin {
+                name: descriptor.name.clone(),
+                version: descriptor.version.clone(),
+                declared: declared.digest.clone(),
+                file: Some(Names::plugin(&running)),
+                running,
+                settings,
+            },
+            states: version.states(),
+            index,
+            version,
+            declared,
+        }
+    }
+
+    /// The next version of the operator.
+    fn changed(&self, version: OperatorVersion) -> Self {
+        Self::of(version, self.declared.clone(), self.index)
+    }
+
+    fn former(&self, id: &str) -> FormerVersion {
+        FormerVersion {
+            id: id.to_owned(),
+            plugin: self.plugin.clone(),
+            states: self.states.clone(),
+            next_state: self.version.register.next(),
+        }
+    }
+}
+
+/// An exchange on probation, as manifests tell of it.
+#[derive(Clone)]
+pub(super) struct GraphSwap {
+    pub(super) open: OpenSwap,
+    /// The plugins that ran before, by their names.
+    components: Vec<(String, Bytes)>,
 }
 
 /// A task of the job: a chain of tasks of vertices.
+#[derive(Clone)]
 pub(super) struct GraphTask {
     pub(super) name: String,
     /// Vertex and index of each of its nodes.
@@ -66,21 +121,7 @@ impl Graph {
             Role::Source(index) => Part::Source(Arc::clone(&job.sources[index])),
             Role::Sink(index) => Part::Sink(Arc::clone(&job.sinks[index])),
             Role::Operator(index) => {
-                let located = &job.plugins[index];
-                let (plugin, digest) = (&*located.plugin, located.plugin.digest().to_owned());
-                let descriptor = plugin.descriptor();
-                Part::Operator(Box::new(OperatorFacts {
-                    plugin: CheckpointedPlugin {
-                        name: descriptor.name.clone(),
-                        version: descriptor.version.clone(),
-                        declared: digest.clone(),
-                        file: Some(Names::plugin(&digest)),
-                        running: digest,
-                    },
-                    states: described_states(descriptor),
-                    descriptor: descriptor.clone(),
-                    component: located.component.clone(),
-                }))
+                Part::Operator(Box::new(OperatorFacts::of(job.version(index), job.declared[index].clone(), index)))
             }
         };
         let vertices = job.plan.vertices.iter().map(|vertex| GraphVertex {
@@ -95,6 +136,7 @@ impl Graph {
             vertices: vertices.collect(),
             tasks: Vec::new(),
             visited: BTreeSet::new(),
+            swap: None,
         }
     }
 
@@ -122,9 +164,31 @@ impl Graph {
         })
     }
 
-    /// The names of the plugins.
-    pub(super) fn plugin_names(&self) -> impl Iterator<Item = String> {
-        self.operators().filter_map(|(_, _, facts)| facts.plugin.file.clone())
+    /// The names of the plugins, also of those that run no more and may have to again, with what they are.
+    pub(super) fn components(&self) -> impl Iterator<Item = (&str, &Bytes)> {
+        let running = self.operators().filter_map(|(_, _, facts)| {
+            let name = facts.plugin.file.as_deref()?;
+            Some((name, &facts.version.located.component))
+        });
+        let former = self.swap.iter().flat_map(|swap| &swap.components).map(|(name, bytes)| (name.as_str(), bytes));
+        running.chain(former)
+    }
+
+    /// The same job with other versions of operators, by their vertices, from the barrier of a checkpoint on.
+    pub(super) fn exchanged(&self, at: CheckpointId, changes: &[(usize, OperatorVersion)]) -> Self {
+        let mut graph = self.clone();
+        let (mut former, mut components) = (Vec::new(), Vec::new());
+        for (vertex, version) in changes {
+            let GraphVertex { id, part, .. } = &mut graph.vertices[*vertex];
+            let Part::Operator(facts) = part else { continue };
+            former.push(facts.former(id));
+            if let Some(name) = &facts.plugin.file {
+                components.push((name.clone(), facts.version.located.component.clone()));
+            }
+            **facts = facts.changed(version.clone());
+        }
+        graph.swap = Some(GraphSwap { open: OpenSwap { checkpoint: at, former }, components });
+        graph
     }
 
     /// Makes transactions visible, by the ids of their sinks; all sinks are tried.
@@ -145,22 +209,4 @@ impl Graph {
         }
         if failures.is_empty() { Ok(()) } else { Err(Fault::new(kind, failures.join("; "))) }
     }
-}
-
-/// The states of an operator as a manifest describes them, without counts.
-fn described_states(descriptor: &Descriptor) -> Vec<DescribedState> {
-    let key = descriptor.inputs.iter().find_map(|input| input.key.clone());
-    let states = (0_u16..).zip(&descriptor.states).map(|(number, state)| DescribedState {
-        number,
-        name: state.name.clone(),
-        kind: state.kind,
-        version: state.version,
-        key: key.clone().filter(|_| state.kind.is_keyed()),
-        map_key: state.map_key.clone(),
-        value: state.schema.clone(),
-        ttl_ms: state.ttl.map(|ttl| ttl.ms),
-        entries: None,
-        bytes: None,
-    });
-    states.collect()
 }

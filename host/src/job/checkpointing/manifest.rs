@@ -106,6 +106,7 @@ impl Graph {
                 plugin: facts.plugin.clone(),
                 parallelism: vertex.parallelism,
                 states: facts.states.clone(),
+                next_state: facts.version.register.next(),
                 tasks: tasks.collect(),
             }
         });
@@ -127,6 +128,7 @@ impl Graph {
             sources: sources.collect(),
             operators: operators.collect(),
             sinks: sinks.collect(),
+            swap: self.swap.as_ref().map(|swap| swap.open.clone()),
             root: Root::JOB,
         }
     }

@@ -3,6 +3,8 @@
 //! Here the rooms meet: tasks take snapshots (`runtime`, `operator`, `state`), what they keep becomes segments in a storage (`checkpoint`), sources and sinks say where they are and what they
 //! have set aside (`connector`). What decides is in the room `checkpoint`; what a manifest is, is in the module `stored_state`.
 
+mod adopt;
+mod attempt;
 mod chains;
 mod damage;
 mod driver;
@@ -15,44 +17,33 @@ mod merging;
 mod operator_state;
 mod restore;
 mod storing;
+mod swapping;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crossbeam::{
-    channel::{Receiver, unbounded},
-    sync::Unparker,
-};
-
 pub use self::driver::{CheckpointCounters, LastCheckpoint};
-use self::{
-    chains::Chains,
-    damage::refusal,
-    driver::DriverSetup,
-    graph::{Graph, GraphTask},
-    keeper::{Patience, TaskKeeper, Writing},
-    merging::Merging,
+pub(super) use self::{
+    adopt::operators_of,
+    attempt::{Attempt, AttemptSetup, Seat},
+    driver::Driver,
+    restore::Origin,
+    swapping::UnfinishedSwap,
 };
-pub(super) use self::{driver::Driver, restore::Origin};
+use self::{damage::refusal, graph::Graph};
 use super::{
     PreparedJob, Start, StartFrom,
     plugins::JobError,
     stored_state::{Checkpoints, DeletionError, FolderContents, JobLock, StatePlace, StoredStateError},
 };
 use crate::{
-    background::Background,
-    checkpoint::{
-        Below, Coordinator, CoordinatorSettings, Mode, Names, ObjectStorage, Resolution, Retrying, Storage,
-        StorageErrorKind, StorageLocation, Wanted, resolve,
-    },
+    checkpoint::{Below, Mode, Names, ObjectStorage, Resolution, Retrying, Storage, StorageLocation, Wanted, resolve},
     connector::Commits,
-    operator::{KeepSnapshots, Restored},
-    runtime::{Clock, Control, TaskCheckpoints, TaskEvent},
+    operator::Restored,
     spec::{CheckpointSettings, StorageSpec},
-    stream::{CheckpointId, EventTime, key_groups_of_task},
+    stream::{CheckpointId, EventTime},
 };
 
 /// How often the mark of an attempt is tried while others take the same number.
@@ -181,7 +172,7 @@ impl Checkpointing {
         let contents = self.look()?;
         let beginning = match resolve(wanted, &contents.folders()) {
             Resolution::Fresh => Beginning::Fresh,
-            Resolution::Restore(id) => Beginning::From(self.origin(id)?),
+            Resolution::Restore(id) => Beginning::From(self.before_open_swap(self.origin(id)?)?),
             Resolution::AlreadyEnded(id) => Beginning::Ended(self.origin(id)?),
             Resolution::Refused { reason, next_older_restorable } => {
                 let older = next_older_restorable.map(|id| self.storage().location(&Names::manifest(id)));
@@ -189,7 +180,7 @@ impl Checkpointing {
             }
         };
         self.check_discard(&beginning, start)?;
-        self.fitting(beginning)
+        Ok(beginning)
     }
 
     /// What there is now.
@@ -213,9 +204,18 @@ impl Checkpointing {
         }
         let manifest = Names::manifest(checkpoint.manifest().id);
         let is_own = checkpoint.storage().location(&manifest) == self.storage().location(&manifest);
-        let beginning = Beginning::From(Origin { checkpoint, is_own });
+        let origin = Origin { checkpoint, is_own };
+        if let Some(swap) = origin.manifest().swap.as_ref().filter(|swap| swap.checkpoint != origin.manifest().id) {
+            return Err(JobError::Refused(format!(
+                "checkpoint {id} was taken while an exchange of {operators} was on probation, which nothing begins from; begin from checkpoint {before}, at which it was exchanged, or from a later one",
+                id = origin.manifest().id,
+                operators = operators_of(swap),
+                before = swap.checkpoint,
+            )));
+        }
+        let beginning = Beginning::From(origin);
         self.check_discard(&beginning, start)?;
-        self.fitting(beginning)
+        Ok(beginning)
     }
 
     fn check_discard(&self, beginning: &Beginning, start: &Start) -> Result<(), JobError> {
@@ -236,17 +236,13 @@ impl Checkpointing {
         }
     }
 
-    fn fitting(&self, beginning: Beginning) -> Result<Beginning, JobError> {
-        let (Beginning::From(origin) | Beginning::Ended(origin)) = &beginning else { return Ok(beginning) };
-        let misfits = origin.misfits(&self.graph);
-        if misfits.is_empty() {
-            return Ok(beginning);
+    /// The checkpoint at which an exchange began that was on probation: whoever goes on takes it back.
+    fn before_open_swap(&self, newest: Origin) -> Result<Origin, JobError> {
+        let Some(swap) = &newest.manifest().swap else { return Ok(newest) };
+        if swap.checkpoint == newest.manifest().id {
+            return Ok(newest);
         }
-        let list: String = misfits.iter().map(|misfit| format!("\n  - {misfit}")).collect();
-        Err(JobError::Refused(format!(
-            "the job can't go on from checkpoint {}:{list}\nset back what was changed, or begin at the beginning with --from none",
-            origin.manifest().id
-        )))
+        self.origin(swap.checkpoint)
     }
 
     fn origin(&self, id: CheckpointId) -> Result<Origin, JobError> {
@@ -264,30 +260,18 @@ impl Checkpointing {
         let folders: Vec<_> = contents.folders().into_iter().filter(|folder| of_this_run(folder.attempt)).collect();
         match resolve(Wanted::Latest, &folders) {
             Resolution::Fresh => Ok(None),
-            Resolution::Restore(id) | Resolution::AlreadyEnded(id) => self.origin(id).map(Some),
+            Resolution::Restore(id) | Resolution::AlreadyEnded(id) => {
+                let newest = self.origin(id)?;
+                let is_exchanging = newest.manifest().swap.is_some();
+                let origin = self.before_open_swap(newest)?;
+                if is_exchanging {
+                    // It is taken back. Nothing behind it was shown.
+                    self.discard_after(origin.manifest().id)?;
+                }
+                Ok(Some(origin))
+            }
             Resolution::Refused { reason, .. } => Err(JobError::Refused(reason)),
         }
-    }
-
-    /// Takes the next number of an attempt, which fences all earlier ones.
-    ///
-    /// # Errors
-    /// When the storage can't be used.
-    fn begin_attempt(&mut self) -> Result<u64, JobError> {
-        for _ in 0..ATTEMPT_TRIES {
-            let number = storing::newest_known_attempt(&**self.storage()).map_err(JobError::Storage)?.unwrap_or(0) + 1;
-            match self.storage().put_new(&Names::attempt(number), bytes::Bytes::from_static(b"attempt")) {
-                Ok(()) => {
-                    self.attempts.push(number);
-                    return Ok(number);
-                }
-                Err(error) if error.kind == StorageErrorKind::AlreadyThere => {}
-                Err(error) => return Err(JobError::Storage(error)),
-            }
-        }
-        Err(JobError::Running(format!(
-            "{ATTEMPT_TRIES} other runs of this job began at the same time; see that only one is started"
-        )))
     }
 
     /// Readies sources and sinks to go on where the attempt begins.
@@ -333,110 +317,6 @@ impl Checkpointing {
         Ok(())
     }
 
-    /// Everything that an attempt needs to take checkpoints.
-    ///
-    /// # Errors
-    /// When the storage can't be used.
-    pub(super) fn attempt(&mut self, origin: Option<&Origin>, setup: AttemptSetup) -> Result<Attempt, JobError> {
-        let number = self.begin_attempt()?;
-        let contents = self.checkpoints.contents().map_err(JobError::State)?;
-        let last = newest(&contents);
-        // Whoever takes one from now on sees the mark of this attempt, and ends.
-        if let Some(last) = last.filter(|last| Some(*last) > self.newest_seen) {
-            return Err(JobError::Running(format!("another run of this job has just taken checkpoint {last}")));
-        }
-        let restored_from = origin.filter(|origin| origin.is_own).map(|origin| origin.manifest().id);
-        // Above all that are complete; the number of one that never was may be given again, to an attempt whose segments and hidden results have other names.
-        let next = last.max(origin.map(|origin| origin.manifest().id)).map_or(CheckpointId::FIRST, CheckpointId::next);
-        let (send, events) = unbounded();
-        let mut chains = Chains::default();
-        if let Some(origin) = origin.filter(|origin| origin.is_own) {
-            for (number, vertex, _) in self.graph.operators() {
-                for task in 0..vertex.parallelism {
-                    let key_groups = key_groups_of_task(task, vertex.parallelism, self.graph.max_parallelism);
-                    chains.append((number, task), origin.chain(&vertex.id, &key_groups));
-                }
-            }
-        }
-        let visited = origin.map(|origin| self.visited(origin)).unwrap_or_default();
-        let in_use: BTreeSet<String> = chains.names().collect();
-        let failed = {
-            let send = send.clone();
-            // The driver may be gone.
-            Box::new(move |fault| drop(send.send(TaskEvent::Failed(fault))))
-        };
-        let writing = Writing::new(
-            Arc::clone(self.storage()),
-            number,
-            in_use,
-            setup.patience(),
-            Arc::clone(&setup.control),
-            failed,
-        );
-        Ok(Attempt {
-            next,
-            restored_from,
-            events,
-            send: Arc::new(move |event| drop(send.send(event))),
-            writing: Arc::new(writing),
-            keepers: BTreeMap::new(),
-            chains,
-            visited,
-            tasks: Vec::new(),
-            setup,
-        })
-    }
-
-    /// The tasks of operators, by vertex and index, whose keys the end of the input had visited before.
-    fn visited(&self, origin: &Origin) -> BTreeSet<(usize, u32)> {
-        let tasks = self.graph.operators().flat_map(|(number, vertex, _)| {
-            let had_ended = move |task: &u32| {
-                let key_groups = key_groups_of_task(*task, vertex.parallelism, self.graph.max_parallelism);
-                origin.had_ended(&vertex.id, &key_groups)
-            };
-            (0..vertex.parallelism).filter(had_ended).map(move |task| (number, task))
-        });
-        tasks.collect()
-    }
-
-    /// The driver of an attempt whose tasks are made.
-    pub(super) fn driver(
-        &self,
-        job: &PreparedJob,
-        attempt: Attempt,
-        control: &Arc<Control>,
-        clock: &Arc<dyn Clock>,
-        wake_all: &[Unparker],
-    ) -> Driver {
-        let Attempt { next, restored_from, events, writing, keepers, chains, visited, tasks, setup, .. } = attempt;
-        let settings = CoordinatorSettings {
-            interval: Some(self.settings.interval),
-            timeout: self.settings.timeout,
-            tolerable_failures: self.settings.tolerable_failures,
-        };
-        let mut graph = Graph::new(job, self.settings.mode);
-        let merging = Merging::new((setup.background)("merging".into()), Arc::clone(&writing));
-        let count = tasks.len();
-        graph.tasks = tasks;
-        graph.visited = visited;
-        Driver::new(DriverSetup {
-            coordinator: Coordinator::new(settings, count, next),
-            graph: Arc::new(graph),
-            control: Arc::clone(control),
-            clock: Arc::clone(clock),
-            events,
-            wake_all: wake_all.to_vec(),
-            writing,
-            background: (setup.background)("checkpoints".into()),
-            keepers,
-            chains,
-            merging,
-            retain: self.settings.retain as usize,
-            restored_from,
-            counters: Arc::clone(&self.counters),
-        })
-    }
-
     /// What checkpoints did so far.
     pub(super) fn counted(&self) -> CheckpointCounters {
         self.counters.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -451,71 +331,6 @@ impl Checkpointing {
 
 fn newest(contents: &FolderContents) -> Option<CheckpointId> {
     contents.checkpoints.iter().map(|checkpoint| checkpoint.id).max()
-}
-
-/// How the tasks of an attempt are run.
-#[derive(Clone)]
-pub(super) struct AttemptSetup {
-    pub(super) background: super::assemble::MakeBackground,
-    pub(super) control: Arc<Control>,
-    pub(super) is_simulated: bool,
-}
-
-impl AttemptSetup {
-    fn patience(&self) -> Patience {
-        if self.is_simulated { Patience::Tries(SIMULATED_TRIES) } else { Patience::Endless }
-    }
-}
-
-/// How often something is written in simulation before the attempt fails: nothing else runs meanwhile.
-const SIMULATED_TRIES: u32 = 8;
-
-/// An attempt whose tasks are being made.
-pub(super) struct Attempt {
-    next: CheckpointId,
-    restored_from: Option<CheckpointId>,
-    events: Receiver<TaskEvent>,
-    send: Arc<dyn Fn(TaskEvent) + Send + Sync>,
-    writing: Arc<Writing>,
-    keepers: BTreeMap<(usize, u32), Arc<TaskKeeper>>,
-    chains: Chains,
-    visited: BTreeSet<(usize, u32)>,
-    tasks: Vec<GraphTask>,
-    setup: AttemptSetup,
-}
-
-impl Attempt {
-    /// Who keeps the snapshots of an operator's task, and where they are written.
-    pub(super) fn keeper(
-        &mut self,
-        vertex: usize,
-        operator: &str,
-        task: u32,
-    ) -> (Arc<dyn KeepSnapshots>, Arc<dyn Background>) {
-        let first_run = self.chains.next_run((vertex, task));
-        let keeper = Arc::new(TaskKeeper::new(Arc::clone(&self.writing), operator, task, first_run, self.next));
-        self.keepers.insert((vertex, task), Arc::clone(&keeper));
-        (keeper, (self.setup.background)(format!("{operator}/{task} snapshots")))
-    }
-
-    /// What a task of these nodes, each a vertex and an index, has to do with checkpoints. Tasks are numbered in the order of these calls.
-    pub(super) fn task(
-        &mut self,
-        name: &str,
-        nodes: Vec<(usize, u32)>,
-        mode: Mode,
-        watermark: Option<EventTime>,
-    ) -> TaskCheckpoints {
-        let number = self.tasks.len();
-        self.tasks.push(GraphTask { name: name.to_owned(), nodes });
-        TaskCheckpoints {
-            number,
-            mode,
-            events: Arc::clone(&self.send),
-            background: (self.setup.background)(format!("{name} results")),
-            watermark,
-        }
-    }
 }
 
 impl Checkpointing {

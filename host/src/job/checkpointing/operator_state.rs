@@ -2,10 +2,13 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use super::super::stored_state::{CheckpointedOperator, StoredStateError, StoredStateProblem};
+use super::super::{
+    stored_state::{CheckpointedOperator, StoredStateError, StoredStateProblem},
+    version::OperatorVersion,
+};
 use crate::{
     checkpoint::{Entry, SegmentReader, Storage, Stored},
-    operator::{Descriptor, StateKind},
+    operator::{Plugin, StateKind},
     state::{NO_KEY_GROUP, OperatorStateKind, StoredKey, redistribute},
 };
 
@@ -19,7 +22,7 @@ type StoredPair = (Vec<u8>, Vec<u8>);
 pub(super) fn restored(
     storage: &Arc<dyn Storage>,
     operator: &CheckpointedOperator,
-    descriptor: &Descriptor,
+    version: &OperatorVersion,
     task: u32,
     parallelism: u32,
 ) -> Result<Vec<StoredPair>, StoredStateError> {
@@ -43,7 +46,8 @@ pub(super) fn restored(
         });
     }
     let mut mine = Vec::new();
-    for (number, state) in (0_u16..).zip(&descriptor.states) {
+    for (number, state) in (0_u32..).zip(&version.located.plugin.descriptor().states) {
+        let number = version.ids.of(number);
         let kind = match state.kind {
             StateKind::OperatorList => OperatorStateKind::List,
             StateKind::OperatorUnion => OperatorStateKind::Union,

@@ -1,11 +1,16 @@
 //! From a checkpoint back to tasks: whether the job fits it, and what each task gets.
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use super::{
-    super::stored_state::{
-        CheckpointManifest, CheckpointedOperator, CheckpointedTask, DescribedState, SegmentOfTask, StoredCheckpoint,
-        StoredStateError,
+    super::{
+        compatibility::{Comparison, Occasion, StateThere, compare_states},
+        live::DropState,
+        stored_state::{
+            CheckpointManifest, CheckpointedOperator, CheckpointedPlugin, CheckpointedTask, DescribedState,
+            FormerVersion, SegmentOfTask, StoredCheckpoint, StoredStateError,
+        },
+        version::StateRegister,
     },
     graph::{Graph, GraphVertex, OperatorFacts},
     operator_state,
@@ -13,7 +18,7 @@ use super::{
 use crate::{
     checkpoint::{Entry, Marks, Merge, Names, SegmentError, SegmentProblem, Storage, Stored},
     connector::{ConnectorError, SourcePosition, Transaction},
-    operator::{RestoreKeyed, Restored},
+    operator::{Plugin, RestoreKeyed, Restored},
     stream::{EventTime, Fault, FaultKind, key_groups_of_task},
 };
 
@@ -97,22 +102,32 @@ impl Origin {
             operator.tasks.iter().filter(|former| overlap(&former.key_groups, &key_groups)).collect();
         let shares = self.shares(&vertex.id, &key_groups);
         let has_chain = shares.is_empty() || !chain_of(shares.clone(), &key_groups).is_empty();
+        let dropped = self.given_up(operator, facts);
         let storage = self.checkpoint.storage();
         let keyed: Option<Box<dyn RestoreKeyed>> = match shares.is_empty() {
             true => None,
             false => Some(Box::new(MergedState { storage: Arc::clone(storage), shares })),
         };
         Ok(Restored {
-            operator_state: operator_state::restored(storage, operator, &facts.descriptor, task, vertex.parallelism)?,
+            operator_state: operator_state::restored(storage, operator, &facts.version, task, vertex.parallelism)?,
             list_elements: former.iter().map(|former| former.list_elements).max().unwrap_or(0),
             visited: former.iter().filter(|former| former.ended).map(|former| former.key_groups.clone()).collect(),
             keyed,
-            is_known: self.is_own && has_chain,
+            is_known: self.is_own && has_chain && dropped.is_empty(),
+            dropped,
         })
     }
 
-    /// Why the job can't go on from this checkpoint: all reasons at once; empty when it can.
-    pub(super) fn misfits(&self, graph: &Graph) -> Vec<String> {
+    /// The ids of states that the operator has no more, or never had because an exchange was taken back.
+    fn given_up(&self, operator: &CheckpointedOperator, facts: &OperatorFacts) -> Vec<u16> {
+        let kept: BTreeSet<u16> = facts.states.iter().map(|state| state.number).collect();
+        let labels = operator.tasks.iter().flat_map(|task| &task.segments).flat_map(|segment| &segment.facts.labels);
+        let there: BTreeSet<u16> = labels.map(|count| count.label.state).collect();
+        there.difference(&kept).copied().collect()
+    }
+
+    /// Why the job can't go on from this checkpoint, beside what operators keep: all reasons at once; empty when it can.
+    pub(super) fn misfits(&self, graph: &Graph, dropped: &BTreeSet<DropState>) -> Vec<String> {
         let manifest = self.manifest();
         let mut misfits = Vec::new();
         if manifest.max_parallelism != graph.max_parallelism {
@@ -122,18 +137,17 @@ impl Origin {
             ));
         }
         for operator in &manifest.operators {
-            match graph.operators().find(|(_, vertex, _)| vertex.id == operator.id) {
-                Some((_, _, facts)) => compare_states(&operator.id, &operator.states, &facts.states, &mut misfits),
-                None if operator.states.is_empty() => {}
-                None => {
-                    let names: Vec<_> = operator.states.iter().map(|state| state.name.as_str()).collect();
-                    misfits.push(format!(
-                        "operator {} is not in the job, so nobody takes its state ({})",
-                        operator.id,
-                        names.join(", ")
-                    ));
-                }
+            if graph.operators().any(|(_, vertex, _)| vertex.id == operator.id) {
+                continue;
             }
+            let id = &operator.id;
+            let is_kept = |state: &&DescribedState| {
+                !dropped.contains(&DropState { operator: id.clone(), state: state.name.clone() })
+            };
+            misfits.extend(operator.states.iter().filter(is_kept).map(|state| {
+                let name = &state.name;
+                format!("operator {id} is not in the job, so nobody takes its state {name} (--drop-state {id}/{name} gives it up)")
+            }));
         }
         for source in &manifest.sources {
             if !graph.sources().any(|(_, id, _)| id == source.id) {
@@ -148,47 +162,42 @@ impl Origin {
         }
         misfits
     }
-}
 
-fn compare_states(operator: &str, stored: &[DescribedState], declared: &[DescribedState], misfits: &mut Vec<String>) {
-    for state in stored {
-        let name = &state.name;
-        let Some(now) = declared.iter().find(|now| now.name == *name) else {
-            misfits.push(format!("operator {operator} has no state {name} any more, so nobody takes what is in it"));
-            continue;
-        };
-        let mut differs = |what: &str, before: String, now: String| {
-            misfits.push(format!(
-                "operator {operator}, state {name}: {what} is {now} in the plugin and {before} in the checkpoint"
-            ));
-        };
-        if now.kind != state.kind {
-            differs("the kind", state.kind_name().to_owned(), now.kind_name().to_owned());
-        }
-        if now.version != state.version {
-            differs("the schema version", state.version.to_string(), now.version.to_string());
-        } else if now.value != state.value {
-            differs(
-                "the schema of the values, under the same version,",
-                state.value.to_string(),
-                now.value.to_string(),
-            );
-        }
-        if now.key != state.key {
-            let shown = |key: &Option<crate::stream::schema::Schema>| {
-                key.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string)
+    /// What differs between the state that is there and what the operators of the job keep.
+    pub(super) fn compare(&self, graph: &Graph, dropped: &BTreeSet<DropState>) -> Comparison {
+        let mut comparison = Comparison::default();
+        for operator in &self.manifest().operators {
+            let Some((_, vertex, facts)) = graph.operators().find(|(_, vertex, _)| vertex.id == operator.id) else {
+                continue;
             };
-            differs("the key", shown(&state.key), shown(&now.key));
+            let former = self.former(&operator.id);
+            let states = former.map_or(&operator.states, |former| &former.states);
+            let versions = states.iter().map(|state| (state.number, operator.versions_of(state.number))).collect();
+            let there = StateThere { states, versions: &versions };
+            let descriptor = facts.version.located.plugin.descriptor();
+            comparison.append(compare_states(&vertex.id, &there, descriptor, dropped, Occasion::Restore));
         }
-        if now.map_key != state.map_key {
-            let shown = |key: &Option<crate::stream::schema::Schema>| {
-                key.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string)
-            };
-            differs("the map key", shown(&state.map_key), shown(&now.map_key));
-        }
-        if now.number != state.number {
-            differs("the place among the states", (state.number + 1).to_string(), (now.number + 1).to_string());
-        }
+        comparison
+    }
+
+    /// What ran before the exchange that was on probation.
+    fn former(&self, operator: &str) -> Option<&FormerVersion> {
+        self.manifest().swap.as_ref()?.former.iter().find(|former| former.id == operator)
+    }
+
+    /// The plugin of an operator that is to go on: that which ran, or where an exchange was on probation, that which ran before.
+    pub(super) fn plugin(&self, operator: &str) -> Option<&CheckpointedPlugin> {
+        let former = self.former(operator).map(|former| &former.plugin);
+        former.or_else(|| Some(&self.operator(operator)?.plugin))
+    }
+
+    /// By what the states of an operator are stored.
+    pub(super) fn register(&self, operator: &str) -> Option<StateRegister> {
+        let of_former = self.former(operator).map(|former| StateRegister::of(&former.states, former.next_state));
+        let found = self.operator(operator)?;
+        // What an exchange brought that is taken back is gone, and its numbers are not used again.
+        let next = found.next_state;
+        Some(of_former.map_or_else(|| StateRegister::of(&found.states, next), |register| register.above(next)))
     }
 }
 

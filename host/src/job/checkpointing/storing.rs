@@ -47,10 +47,8 @@ pub(super) fn write_manifest(writing: &Writing, graph: &Graph, manifest: &Checkp
 fn try_write(writing: &Writing, graph: &Graph, manifest: &CheckpointManifest) -> Result<ManifestOutcome, StorageError> {
     let storage = &*writing.storage;
     writing.look_for_mark()?;
-    for (_, _, facts) in graph.operators() {
-        if let Some(name) = &facts.plugin.file {
-            writing.put_plugin(name, &facts.component)?;
-        }
+    for (name, component) in graph.components() {
+        writing.put_plugin(name, component)?;
     }
     // As late as can be: from here on a newer attempt that has not begun yet sees this manifest, or gets the name first.
     if let Some(newer) = newest_attempt(storage)?.filter(|newest| *newest > writing.attempt) {
@@ -88,10 +86,10 @@ pub(super) fn newest_known_attempt(storage: &dyn Storage) -> Result<Option<u64>,
     Ok(attempts.max())
 }
 
-/// Deletes what no checkpoint that is kept refers to and the attempt does not need. Returns how many files went; none when it could not be found out.
+/// Deletes what no checkpoint that is kept refers to and the attempt does not need: what it is known to need itself, and what is `wanted` beside. Returns how many files went; none when it could not be found out.
 pub(super) fn delete_old(
     writing: &Writing,
-    plugins: impl Iterator<Item = String>,
+    wanted: impl Iterator<Item = String>,
     retain: usize,
     newest: CheckpointId,
 ) -> Option<usize> {
@@ -99,7 +97,7 @@ pub(super) fn delete_old(
     // In this order: what is listed and then no longer in use is in a manifest.
     let objects: Vec<String> = writing.storage.list("").ok()?.into_iter().map(|file| file.name).collect();
     let mut needed = writing.in_use();
-    needed.extend(plugins.chain([Names::manifest(newest)]));
+    needed.extend(wanted.chain([Names::manifest(newest)]));
     let contents = checkpoints.contents().ok()?;
     let mut of_newest = contents.checkpoints.iter().filter(|found| found.id == newest).flat_map(|found| &found.damage);
     if let Some(damage) = of_newest.next() {

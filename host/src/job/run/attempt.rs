@@ -16,12 +16,13 @@ use crate::{
     connector::ConnectorError,
     job::{
         assemble::{Assembled, MakeBackground, WithCheckpoints, assemble},
-        checkpointing::{AttemptSetup, Checkpointing, Driver, Origin},
-        live::{JobState, Live, OperatorStatus, PluginRef, VertexFacts, VertexKind},
+        checkpointing::{AttemptSetup, Checkpointing, Driver, Origin, UnfinishedSwap},
+        live::{Answer, JobState, Live, OperatorStatus, PluginRef, Refusal, RefusalKind, VertexFacts, VertexKind},
         plan::Role,
         plugins::JobError,
         prepare::PreparedJob,
         timeline::Timeline,
+        version::OperatorVersion,
     },
     metrics::OperatorCounters,
     operator::Plugin,
@@ -92,6 +93,10 @@ pub(super) struct Tried {
     pub(super) result: Result<(), Fault>,
     /// It was ended as a crash of the process ends it.
     pub(super) has_crashed: bool,
+    /// An exchange of operators that was not over.
+    pub(super) unfinished: Option<UnfinishedSwap>,
+    /// What operators run from now on, by their places in the job file.
+    pub(super) exchanged: Vec<(usize, OperatorVersion)>,
 }
 
 impl Tried {
@@ -110,6 +115,8 @@ impl Tried {
             timeline: Timeline::new(job.plan.vertices.len()),
             result: Err(Fault::new(kind, error.to_string())),
             has_crashed: false,
+            unfinished: None,
+            exchanged: Vec::new(),
         }
     }
 }
@@ -122,6 +129,7 @@ struct Overseer<'a> {
     backgrounds: Option<&'a Backgrounds>,
     happenings: Option<&'a mut Happenings>,
     control: &'a Control,
+    live: &'a Live,
     tasks: usize,
     has_crashed: bool,
 }
@@ -142,10 +150,29 @@ impl Overseer<'_> {
                 }
                 Happening::Fault => return Err(Fault::new(FaultKind::External, "something failed, in simulation")),
                 Happening::Stop => self.control.stop.store(true, Ordering::Relaxed),
+                // With too many waiting, this one is lost.
+                Happening::Ask(request) => drop(self.live.ask(request())),
                 Happening::Stall { .. } | Happening::Delay { .. } => {}
             }
         }
         Ok(any)
+    }
+
+    /// Hands requests on, or answers them. Returns whether there were any.
+    fn take_requests(&mut self) -> bool {
+        let mut any = false;
+        while let Some(asked) = self.live.take_request() {
+            any = true;
+            match &mut self.driver {
+                Some(driver) => driver.asked(asked),
+                None => asked.answer(Answer::Refused(Refusal {
+                    kind: RefusalKind::Usage,
+                    message: "the job takes no checkpoints, which this needs: give it a [checkpoint] section".into(),
+                    differences: Vec::new(),
+                })),
+            }
+        }
+        any
     }
 
     fn is_delayed(&self) -> bool {
@@ -156,7 +183,7 @@ impl Overseer<'_> {
 impl Supervisor for Overseer<'_> {
     fn poll(&mut self) -> Result<bool, Fault> {
         (self.watch)(self.driver.as_ref());
-        let happened = self.simulate()?;
+        let happened = self.simulate()? | self.take_requests();
         let worked = !self.is_delayed() && self.backgrounds.is_some_and(Backgrounds::step);
         Ok(self.driver.as_mut().map_or(Ok(false), Driver::poll)? | worked | happened)
     }
@@ -199,7 +226,7 @@ impl PreparedJob {
         let descriptor = plugin.descriptor();
         OperatorStatus {
             plugin: PluginRef::of(&**plugin),
-            declared: plugin.digest().to_owned(),
+            declared: self.declared[index].digest.clone(),
             states: descriptor.states.iter().map(|state| state.name.clone()).collect(),
         }
     }
@@ -208,7 +235,7 @@ impl PreparedJob {
     pub(super) fn attempt(
         &self,
         machine: &mut Machine,
-        (control, live): (&Arc<Control>, &Live),
+        (control, live): (&Arc<Control>, &Arc<Live>),
         checkpoints: Option<(&mut Checkpointing, Option<&Origin>)>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Tried, JobError> {
@@ -233,7 +260,7 @@ impl PreparedJob {
                 let with = WithCheckpoints { checkpointing, attempt: &mut attempt, origin };
                 let assembled = assemble(self, Arc::clone(&clock), Arc::clone(control), &background, Some(with));
                 assembled.map(|assembled| {
-                    let driver = checkpointing.driver(self, attempt, control, &clock, &assembled.wake_all);
+                    let driver = checkpointing.driver(self, attempt, (control, live), &clock, &assembled.wake_all);
                     (assembled, Some(driver))
                 })
             }
@@ -259,6 +286,7 @@ impl PreparedJob {
             backgrounds: machine.backgrounds.as_deref(),
             happenings: machine.happenings.as_mut(),
             control,
+            live,
             tasks: tasks.len(),
             has_crashed: false,
         };
@@ -270,12 +298,13 @@ impl PreparedJob {
             }
         };
         let (has_crashed, last) = (overseer.has_crashed, overseer.driver.as_ref().and_then(Driver::last_checkpoint));
+        let (unfinished, exchanged) = overseer.driver.as_mut().map(Driver::end_swaps).unwrap_or_default();
         drop(overseer);
         if let Some(backgrounds) = &machine.backgrounds {
             backgrounds.forget();
         }
         timeline.finish(start.elapsed(), taken(&counters));
         progress(self.progress(&counters, start, last));
-        Ok(Tried { counters, timeline, result, has_crashed })
+        Ok(Tried { counters, timeline, result, has_crashed, unfinished, exchanged })
     }
 }

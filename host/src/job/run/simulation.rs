@@ -11,6 +11,7 @@ use std::{
 use crate::{
     background::{Background, Inline},
     checkpoint::Storage,
+    job::live::Request,
     runtime::ManualClock,
     stream::{CheckpointId, SplitMix64},
 };
@@ -83,6 +84,8 @@ pub enum Happening {
     Stop,
     /// An attempt ends with an external fault.
     Fault,
+    /// Somebody asks something of the job, and waits for no answer.
+    Ask(Arc<dyn Fn() -> Request + Send + Sync>),
     /// The task at this place does nothing for so many steps.
     Stall {
         /// Its place, modulo the number of tasks.

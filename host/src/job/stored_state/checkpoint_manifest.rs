@@ -1,4 +1,4 @@
-//! The manifest of a checkpoint: format version 2.
+//! The manifest of a checkpoint: format versions 2 and 3. Version 3 may have what comes of exchanging operators; a manifest that has nothing of it is written as version 2.
 //!
 //! A checkpoint exists when its manifest does, and everything in it is what the manifest names. A person can read it: JSON with names in kebab-case, in the order in which things
 //! are declared (the module `document` draws it). Frozen, by format version; a reader refuses what is newer before it looks at anything else, then what is not as it was written, and
@@ -14,7 +14,12 @@
 mod checksum;
 mod document;
 
-use std::{collections::BTreeMap, ops::Range, path::Path, time::SystemTime};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    path::Path,
+    time::SystemTime,
+};
 
 use serde_json::Value;
 
@@ -59,8 +64,32 @@ pub struct CheckpointManifest {
     pub operators: Vec<CheckpointedOperator>,
     /// All sinks, in the order of the job file.
     pub sinks: Vec<CheckpointedSink>,
+    /// The exchange of operators that was on probation; none: there was none. A run does not begin from here then, but from where the exchange began, and with what ran before.
+    pub swap: Option<OpenSwap>,
     /// What names are relative to.
     pub root: Root,
+}
+
+/// An exchange of operators on probation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenSwap {
+    /// The checkpoint at whose barrier they were exchanged.
+    pub checkpoint: CheckpointId,
+    /// What ran before.
+    pub former: Vec<FormerVersion>,
+}
+
+/// What ran before an exchange.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FormerVersion {
+    /// The operator.
+    pub id: String,
+    /// Its plugin.
+    pub plugin: CheckpointedPlugin,
+    /// Its states.
+    pub states: Vec<DescribedState>,
+    /// As that of the operator.
+    pub next_state: u16,
 }
 
 /// How many folders above the manifest's own the one lies that names are relative to.
@@ -101,8 +130,10 @@ pub struct CheckpointedOperator {
     pub plugin: CheckpointedPlugin,
     /// Its number of tasks.
     pub parallelism: u32,
-    /// Its states, in the order of their numbers.
+    /// Its states, in the order in which it declares them.
     pub states: Vec<DescribedState>,
+    /// The number that its next new state gets. Numbers of states that it has no more are not used again.
+    pub next_state: u16,
     /// All its tasks, in their order.
     pub tasks: Vec<CheckpointedTask>,
 }
@@ -120,6 +151,17 @@ pub struct CheckpointedPlugin {
     pub running: String,
     /// The component that ran, as a name below the root; none: it was not kept.
     pub file: Option<String>,
+    /// What it was given, where that is not what the job file says.
+    pub settings: Option<ExchangedSettings>,
+}
+
+/// What an operator was given after an exchange, instead of what the job file says: JSON objects with `config`, `limits` and `on-error`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExchangedSettings {
+    /// What the job file said.
+    pub declared: Value,
+    /// What it was given.
+    pub running: Value,
 }
 
 /// What a task had at the barrier.
@@ -204,11 +246,25 @@ impl CheckpointManifest {
 
     /// All plugins that it refers to by name, with those of several operators named several times.
     pub fn plugins(&self) -> impl Iterator<Item = &str> {
-        self.operators.iter().filter_map(|operator| operator.plugin.file.as_deref())
+        let former = self.swap.iter().flat_map(|swap| &swap.former).map(|former| &former.plugin);
+        let running = self.operators.iter().map(|operator| &operator.plugin);
+        running.chain(former).filter_map(|plugin| plugin.file.as_deref())
     }
 }
 
 impl CheckpointedOperator {
+    /// The number that a new state gets where only these were there before.
+    pub fn first_free(states: &[DescribedState]) -> u16 {
+        states.iter().map(|state| state.number.saturating_add(1)).max().unwrap_or(0)
+    }
+
+    /// Schema versions of which the checkpoint may have entries of a state.
+    pub fn versions_of(&self, number: u16) -> BTreeSet<u16> {
+        let segments = self.tasks.iter().flat_map(|task| task.segments.iter().chain(&task.operator_state));
+        let labels = segments.flat_map(|segment| &segment.facts.labels).map(|count| count.label);
+        labels.filter(|label| label.state == number && label.version > 0).map(|label| label.version).collect()
+    }
+
     /// How much there is of one of its states: as the manifest says, else as the segments do.
     pub fn counted(&self, state: &DescribedState) -> Counted {
         if let (Some(entries), Some(bytes)) = (state.entries, state.bytes) {

@@ -5,7 +5,11 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{operator::StateKind, stream::schema::Schema};
+use crate::{
+    operator::{Descriptor, StateKind},
+    state::StateIds,
+    stream::schema::Schema,
+};
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -30,7 +34,7 @@ pub(super) struct StateDocument {
 /// A state as its operator described it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribedState {
-    /// Its number in the descriptor, which is in the stored keys.
+    /// By what it is stored: its place in the descriptor when it was new.
     pub number: u16,
     /// Its name.
     pub name: String,
@@ -64,6 +68,24 @@ const KINDS: [(&str, StateKind); 8] = [
 ];
 
 impl DescribedState {
+    /// The states of a descriptor, which are stored by these ids, without counts.
+    pub(in crate::job) fn of(descriptor: &Descriptor, ids: &StateIds) -> Vec<Self> {
+        let key = descriptor.inputs.iter().find_map(|input| input.key.clone());
+        let states = (0_u32..).zip(&descriptor.states).map(|(number, state)| Self {
+            number: ids.of(number),
+            name: state.name.clone(),
+            kind: state.kind,
+            version: state.version,
+            key: key.clone().filter(|_| state.kind.is_keyed()),
+            map_key: state.map_key.clone(),
+            value: state.schema.clone(),
+            ttl_ms: state.ttl.map(|ttl| ttl.ms),
+            entries: None,
+            bytes: None,
+        });
+        states.collect()
+    }
+
     pub(super) fn to_document(&self) -> StateDocument {
         let schema = |schema: &Schema| serde_json::from_str(&schema.document()).unwrap_or_default();
         StateDocument {

@@ -3,6 +3,7 @@
 //! ```text
 //! { "format": "wasmill-state", "format-version": 1, …    a dump, see the module `manifest`
 //! { "format": "wasmill-state", "format-version": 2, …    a checkpoint, see the module `checkpoint_manifest`
+//! { "format": "wasmill-state", "format-version": 3, …    a checkpoint with what comes of exchanging operators
 //! ```
 
 use std::path::Path;
@@ -17,8 +18,10 @@ pub(super) const FORMAT: &str = "wasmill-state";
 pub(super) const DUMP_VERSION: u32 = 1;
 /// The version of the manifest of a checkpoint.
 pub(super) const CHECKPOINT_VERSION: u32 = 2;
+/// The version of the manifest of a checkpoint with what comes of exchanging operators.
+pub(super) const EXCHANGES_VERSION: u32 = 3;
 /// The highest version that is read.
-const VERSION_MAX: u32 = CHECKPOINT_VERSION;
+const VERSION_MAX: u32 = EXCHANGES_VERSION;
 
 /// What a manifest is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +42,7 @@ impl Format {
         let version = json["format-version"].as_u64().unwrap_or(0);
         match u32::try_from(version) {
             Ok(DUMP_VERSION) => Ok((Self::Dump, json)),
-            Ok(CHECKPOINT_VERSION) => Ok((Self::Checkpoint, json)),
+            Ok(CHECKPOINT_VERSION | EXCHANGES_VERSION) => Ok((Self::Checkpoint, json)),
             Ok(0) => Err(failed(StoredStateProblem::Manifest("its format version is no number above 0".into()))),
             _ => Err(failed(StoredStateProblem::Newer { found: version, latest: VERSION_MAX })),
         }

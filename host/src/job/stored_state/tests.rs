@@ -72,7 +72,7 @@ fn store(keyed: &Keyed, list: &[u8]) -> Stored {
             stored.insert(key.to_vec(), value.to_vec());
             Ok(())
         };
-        states.export(&[1, 1, 1, 1], &mut take).expect("memory takes it");
+        states.export(&[1, 1, 1, 1], &crate::state::StateIds::default(), &mut take).expect("memory takes it");
     }
     stored
 }
@@ -211,8 +211,8 @@ fn wrong_manifests_are_refused_with_what_to_do() {
         ("[]".into(), "this is no manifest of state that wasmill has stored; give the folder"),
         (changed("wasmill-state", "web-app"), "this is no manifest of state"),
         (
-            changed("\"format-version\": 1", "\"format-version\": 3"),
-            "it has format version 3, and this wasmill reads up to 2",
+            changed("\"format-version\": 1", "\"format-version\": 4"),
+            "it has format version 4, and this wasmill reads up to 3",
         ),
         (changed("\"format-version\": 1", "\"format-version\": 9, \"new\": 1"), "it has format version 9"),
         (changed("\"format-version\": 1", "\"format-version\": \"1\""), "its format version is no number above 0"),

@@ -11,7 +11,7 @@ use crate::{
         Descriptor, StateKind,
         stage_error::{StageError, check_sizes, no_state},
     },
-    state::{OperatorStateKind, OperatorStates, StoredBytes, StoredColumn, TakeEntry},
+    state::{OperatorStateKind, OperatorStates, StateIds, StoredBytes, StoredColumn, TakeEntry},
     stream::BytesColumn,
 };
 
@@ -23,6 +23,8 @@ pub(super) struct OperatorStage {
     states: OperatorStates,
     /// Current schema versions, by number of the state.
     versions: Vec<u16>,
+    /// By what states are stored.
+    ids: StateIds,
     lists: BTreeMap<u32, BytesColumn>,
     /// None: the entry is removed.
     entries: BTreeMap<u32, BTreeMap<Vec<u8>, Option<Vec<u8>>>>,
@@ -40,7 +42,7 @@ pub struct BroadcastPage {
 }
 
 impl OperatorStage {
-    pub(super) fn new(descriptor: &Descriptor) -> Self {
+    pub(super) fn new(descriptor: &Descriptor, ids: &StateIds) -> Self {
         let kind = |kind| match kind {
             StateKind::OperatorList => Some(OperatorStateKind::List),
             StateKind::OperatorUnion => Some(OperatorStateKind::Union),
@@ -54,9 +56,15 @@ impl OperatorStage {
         Self {
             states: OperatorStates::new(descriptor.states.iter().map(|state| kind(state.kind))),
             versions: descriptor.states.iter().map(|state| state.version).collect(),
+            ids: ids.clone(),
             lists: BTreeMap::new(),
             entries: BTreeMap::new(),
         }
+    }
+
+    /// The number of the state that is stored by this id.
+    fn number_of(&self, id: u16) -> Option<u32> {
+        (0..self.versions.len() as u32).find(|number| self.ids.of(*number) == id)
     }
 
     pub(super) fn discard(&mut self) {
@@ -121,8 +129,22 @@ impl OperatorStage {
 
 impl Exchange {
     /// Gives the task the operator state that a descriptor names, all of it empty.
-    pub(in crate::operator) fn keep_operator_state(&mut self, descriptor: &Descriptor) {
-        self.operator_state = Some(OperatorStage::new(descriptor));
+    pub(in crate::operator) fn keep_operator_state(&mut self, descriptor: &Descriptor, ids: &StateIds) {
+        self.operator_state = Some(OperatorStage::new(descriptor, ids));
+    }
+
+    /// Another version of the operator takes over the operator state. What it does not know is gone.
+    pub(super) fn adopt_operator_state(&mut self, descriptor: &Descriptor, ids: &StateIds) {
+        let mut adopted = OperatorStage::new(descriptor, ids);
+        if let Some(mut former) = self.operator_state.take() {
+            for to in 0..adopted.versions.len() as u32 {
+                if let Some(number) = former.number_of(ids.of(to)) {
+                    let version = former.version(number);
+                    former.states.move_to(number, &mut adopted.states, to, version);
+                }
+            }
+        }
+        self.operator_state = Some(adopted);
     }
 
     /// Takes back an entry of operator state. Returns whether there is such a state.
@@ -132,7 +154,9 @@ impl Exchange {
         entry: &[u8],
         stored: &StoredBytes<'_>,
     ) -> bool {
-        self.operator_state.as_mut().is_some_and(|stage| stage.states.restore(state, entry, stored))
+        self.operator_state.as_mut().is_some_and(|stage| {
+            stage.number_of(state).is_some_and(|number| stage.states.restore(number, entry, stored))
+        })
     }
 
     /// Makes true what the call has written to operator state.
@@ -152,7 +176,7 @@ impl Exchange {
     /// # Errors
     /// What `take` answers.
     pub(in crate::operator) fn export_operator_state(&self, take: &mut TakeEntry<'_>) -> io::Result<()> {
-        self.operator_state.as_ref().map_or(Ok(()), |stage| stage.states.export(&stage.versions, take))
+        self.operator_state.as_ref().map_or(Ok(()), |stage| stage.states.export(&stage.versions, &stage.ids, take))
     }
 
     /// The elements of a list or union list, as the last good call left them.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::Execution;
+use super::{Exchanged, Execution};
 use crate::{
     operator::{CallTime, Phase},
     state::{Known, RestoreBatch, RestoreError, StoredBytes, StoredKey, WritePieces},
@@ -42,6 +42,8 @@ pub struct Restored {
     pub visited: Vec<std::ops::Range<u32>>,
     /// The keyed state; none: there is none.
     pub keyed: Option<Box<dyn RestoreKeyed>>,
+    /// The ids of states of which nothing is taken back.
+    pub dropped: Vec<u16>,
     /// The next snapshot may refer to what this one has; else it has everything itself.
     pub is_known: bool,
 }
@@ -65,11 +67,22 @@ pub(super) struct Copying {
 }
 
 impl Execution {
-    /// A barrier. Runs `then` when the snapshot was kept, in the place where it is written; drops it when that will never be.
+    /// A barrier. Runs `then` when the snapshot was kept, in the place where it is written; drops it when that will never be. Behind the snapshot another version takes over that has waited for this
+    /// barrier.
     ///
     /// # Errors
     /// A fault of the guest, or no thread for writing: the job fails.
     pub fn snapshot(
+        &mut self,
+        checkpoint: CheckpointId,
+        time: CallTime,
+        then: Box<dyn FnOnce() + Send>,
+    ) -> Result<Exchanged, Fault> {
+        self.take_snapshot(checkpoint, time, then)?;
+        self.succeed(checkpoint, time)
+    }
+
+    fn take_snapshot(
         &mut self,
         checkpoint: CheckpointId,
         time: CallTime,
@@ -149,6 +162,9 @@ impl Execution {
         let Some(keyed) = self.restored.keyed.take() else { return Ok(()) };
         let state = &mut self.exchange.state;
         state.begin(time.now);
+        let dropped = std::mem::take(&mut self.restored.dropped);
+        let is_dropped =
+            |key: &[u8]| !dropped.is_empty() && StoredKey::decode(key).is_ok_and(|key| dropped.contains(&key.state));
         let known = if self.restored.is_known { Known::Yes } else { Known::No };
         state.expect(keyed.entries());
         let refused = |error: RestoreError| match &error {
@@ -157,6 +173,9 @@ impl Execution {
         };
         let mut batch = RestoreBatch::default();
         let restored = keyed.restore(&mut |key, value| {
+            if is_dropped(key) {
+                return Ok(());
+            }
             batch.push(key, value);
             if batch.is_full() { state.restore_batch(&mut batch, known).map_err(refused) } else { Ok(()) }
         });

@@ -295,6 +295,8 @@ fn execution(plugin: Counting, policy: FaultPolicy, records: usize, faults_per_m
         spill: None,
         snapshots: None,
         restored: Restored::default(),
+        state_ids: Default::default(),
+        succession: Arc::default(),
         log: Box::new(|_, _, _| {}),
     };
     Execution::new(setup).expect("it opens")

@@ -197,6 +197,8 @@ impl Task {
 
             snapshots: None,
             restored: crate::operator::Restored::default(),
+            state_ids: crate::state::StateIds::default(),
+            succession: Arc::default(),
             log: Box::new(|_, _, _| {}),
         };
         Self { work, execution: Execution::new(setup).expect("it opens"), backend, memory, now: 1_000, _folder: folder }

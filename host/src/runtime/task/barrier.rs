@@ -16,6 +16,7 @@ use crate::{
     background::Background,
     checkpoint::{Alignment, Mode},
     connector::{ConnectorError, SplitsRead, Transaction},
+    operator::Exchanged,
     stream::{CheckpointId, Element, EventTime, Fault, FaultKind},
 };
 
@@ -50,6 +51,15 @@ pub enum TaskEvent {
         /// What of it is not kept elsewhere.
         snapshot: TaskSnapshot,
     },
+    /// Other versions have taken over from the barrier of a checkpoint on, of those of its operators that are exchanged there.
+    Exchanged {
+        /// The task.
+        task: usize,
+        /// At whose barrier.
+        checkpoint: CheckpointId,
+        /// From the last batch of the old ones, or from the first barrier where no batch came behind that, to the first batch of the new ones, or until they were ready where none was there.
+        pause: Duration,
+    },
     /// A part of its snapshot was lost.
     Declined {
         /// The task.
@@ -78,6 +88,15 @@ pub struct TaskSnapshot {
     pub pause: Duration,
     /// From the first barrier that came to the last one.
     pub alignment: Duration,
+}
+
+/// Another version has taken over, and has got no batch yet.
+pub(super) struct Exchange {
+    checkpoint: CheckpointId,
+    /// When the old one had done its last batch, or the barrier came.
+    stopped: Instant,
+    /// When the new one could be given the next.
+    ready: Instant,
 }
 
 /// A snapshot of which some parts are not done.
@@ -178,10 +197,14 @@ impl Task {
         if let TaskHead::Source(reader) = &mut self.head {
             snapshot.read = Some(reader.position());
         }
+        let mut exchanged = false;
         for node in &mut self.nodes {
             match &mut node.kind {
                 NodeKind::Source | NodeKind::Sink(None) => {}
-                NodeKind::Operator(execution) => execution.snapshot(id, time, acknowledging.part())?,
+                NodeKind::Operator(execution) => {
+                    let succeeded = execution.snapshot(id, time, acknowledging.part())?;
+                    exchanged |= succeeded == Exchanged::Yes;
+                }
                 NodeKind::Sink(Some(writer)) => {
                     let prepared = match writer.prepare_commit(id) {
                         Ok(prepared) => prepared,
@@ -205,10 +228,25 @@ impl Task {
             }
         }
         snapshot.pause = began.elapsed();
-        snapshot.alignment = self.aligning_since.take().map_or(Duration::ZERO, |since| began.duration_since(since));
+        let aligning_since = self.aligning_since.take();
+        snapshot.alignment = aligning_since.map_or(Duration::ZERO, |since| began.duration_since(since));
+        if exchanged {
+            let stopped = self.last_fed.map_or(began, |fed| fed.max(aligning_since.unwrap_or(began)));
+            self.exchange = Some(Exchange { checkpoint: id, stopped, ready: Instant::now() });
+        }
         *acknowledging.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
         acknowledging.done();
         Ok(())
+    }
+
+    /// Another version has taken over; its first batch begins now, or there is none (`began` is none).
+    pub(super) fn tell_exchange(&mut self, began: Option<Instant>) {
+        if let (Some(Exchange { checkpoint, stopped, ready }), Some(checkpoints)) =
+            (self.exchange.take(), &self.checkpoints)
+        {
+            let pause = began.unwrap_or(ready).saturating_duration_since(stopped);
+            (checkpoints.events)(TaskEvent::Exchanged { task: checkpoints.number, checkpoint, pause });
+        }
     }
 
     /// Copies a little of snapshots that are being copied. Returns whether there is more.
@@ -256,6 +294,7 @@ impl Task {
             self.take_snapshot(id)?;
             return Ok(Progress::Worked);
         }
+        self.tell_exchange(None);
         if self.copy_some()? { Ok(Progress::Worked) } else { Ok(Progress::Idle(SLEEP_MAX)) }
     }
 }

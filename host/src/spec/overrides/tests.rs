@@ -214,7 +214,7 @@ fn what_is_refused() {
         ("source.lines.path.x=1", "`path` is a list, so nothing can be set in it; set `path` itself"),
         ("sink.poison.type=file", "--set sink.poison.type=file: sink `poison` has no `path`: the folder to write to"),
         ("paralelism=2", "unknown key `paralelism` in the job file; did you mean `parallelism`?"),
-        ("swap.probation=10s", "--set swap.probation=10s: `swap` is not supported yet"),
+        ("swap.probation=soon", "--set swap.probation=soon:"),
         ("checkpoint.intervall=10s", "unknown key `intervall` in `checkpoint`; did you mean `interval`?"),
         ("checkpoint=10s", "`checkpoint` must be a table such as `{ interval = \"10s\" }`, not `10s`"),
         ("state.backend=rocksdb", "`backend` must be `fjall` or `memory`, not `rocksdb`"),

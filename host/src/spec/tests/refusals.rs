@@ -75,7 +75,7 @@ fn unknown_keys_name_the_nearest_or_all() {
     top("max_parallelism = 2", "did you mean `max-parallelism`?");
     top(
         "zzz = 2",
-        "unknown key `zzz` in the job file; it may have `name`, `parallelism`, `max-parallelism`, `state`, `batch`, `checkpoint`, `restart`, `source`, `operator` and `sink`",
+        "unknown key `zzz` in the job file; it may have `name`, `parallelism`, `max-parallelism`, `state`, `batch`, `checkpoint`, `restart`, `swap`, `source`, `operator` and `sink`",
     );
     top("sources = []", "did you mean `source`?");
     with("records = 100", "record = 100", "unknown key `record` in `batch`; did you mean `records`?");
@@ -296,7 +296,6 @@ fn what_only_some_generators_have() {
 
 #[test]
 fn what_a_later_version_brings() {
-    refused(&format!("{SHORT}[swap]\nx = 1"), &[], "/jobs/job.toml:6:2: `swap` is not supported yet");
     with(
         "strategy = \"none\"",
         "strategy = \"bounded\", out-of-orderness = \"1s\"",

@@ -9,7 +9,7 @@ use super::KeyedState;
 use crate::{
     background::Inline,
     state::{
-        Delivery, Form, PlaceOf, SnapshotSetup, SpillOptions, SpillSetup, StateSetup, StateSpec, StoredBytes,
+        Delivery, Form, PlaceOf, SnapshotSetup, SpillOptions, SpillSetup, StateIds, StateSetup, StateSpec, StoredBytes,
         StoredKey, Ttl,
     },
     stream::{EventTime, Keys, hash_key},
@@ -86,6 +86,7 @@ pub(super) fn state(memory: Memory, folder: &TempDir, snapshots: Option<Snapshot
             spec(Form::Point, ttl),
             spec(Form::Map, ttl),
         ],
+        ids: StateIds::default(),
         slots_max: 16,
         batch_records: 4,
         max_parallelism: GROUPS,

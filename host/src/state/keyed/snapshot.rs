@@ -159,7 +159,7 @@ impl KeyedState {
     pub fn restore(&mut self, stored_key: &[u8], stored_value: &[u8], known: Known) -> Result<(), RestoreError> {
         let StoredKey { key_group, state, key, namespace, entry } = StoredKey::decode(stored_key)?;
         let stored = StoredBytes::decode(stored_value)?;
-        let form = self.spec(u32::from(state)).ok_or(RestoreError::State(state))?.form;
+        let form = self.spec_of(state).ok_or(RestoreError::State(state))?.form;
         if form == Form::Point && !entry.is_empty() {
             return Err(RestoreError::State(state));
         }

@@ -162,7 +162,7 @@ impl KeyedState {
 
     /// Whether a state asks for visits.
     fn asks(&self, state: u16) -> bool {
-        self.spec(u32::from(state)).is_some_and(|spec| spec.on_end)
+        self.spec_of(state).is_some_and(|spec| spec.on_end)
     }
 
     /// The states that ask for visits.
@@ -181,7 +181,7 @@ impl KeyedState {
         keys: &mut Keys,
     ) -> Result<Option<Vec<u8>>, SpillError> {
         let rules = self.expiry.as_ref().map(|expiry| expiry.rules());
-        let is_point = self.column_of(u32::from(state)).is_some();
+        let is_point = self.columns.get(usize::from(state)).is_some_and(Option::is_some);
         let mut prefix = Vec::new();
         state_prefix(group, state, &mut prefix);
         let (mut preloaded, mut preloaded_bytes) = (Vec::new(), self.behind.preloaded_bytes());

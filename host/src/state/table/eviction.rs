@@ -29,8 +29,8 @@ impl KeyTable {
     ) -> (EntryRef, Vacancy) {
         let (mut now_at, mut vacancy) = (entry, Vacancy::Vacant);
         for column in 0..self.states.len() {
-            let StoredValue { number, expires, .. } = self.states[column];
-            let Some(stored) = behind.load_point(number, key, hash) else { continue };
+            let StoredValue { id, expires, .. } = self.states[column];
+            let Some(stored) = behind.load_point(id, key, hash) else { continue };
             vacancy = Vacancy::Taken;
             now_at = if expires {
                 self.scratch.clear();
@@ -59,16 +59,16 @@ impl KeyTable {
         }
         let key = self.arena.key(entry);
         let hash = hash_key(key);
-        for (column, StoredValue { number, expires, .. }) in self.states.iter().enumerate() {
+        for (column, StoredValue { id, expires, .. }) in self.states.iter().enumerate() {
             let (version, value) = self.arena.value(entry, column);
             if version == 0 {
                 if flags & SPILLED != 0 {
-                    behind.push_point((*number, key, hash), 0, None, &[]);
+                    behind.push_point((*id, key, hash), 0, None, &[]);
                 }
                 continue;
             }
             let (last_access, value) = if *expires { split_access(value) } else { (None, value) };
-            behind.push_point((*number, key, hash), version, last_access, value);
+            behind.push_point((*id, key, hash), version, last_access, value);
         }
     }
 

@@ -77,13 +77,13 @@ impl KeyTable {
         let group = behind.group(hash_key(key));
         // Of what no snapshot has heard and nothing lies behind, nobody has to be told that it is gone.
         let tells_of_gone = marks & KNOWN != 0 || self.arena.flags(entry) & SPILLED != 0;
-        for (column, StoredValue { number, expires, .. }) in self.states.iter().enumerate() {
+        for (column, StoredValue { id, expires, .. }) in self.states.iter().enumerate() {
             let (version, value) = self.arena.value(entry, column);
             if version == 0 && !tells_of_gone {
                 continue;
             }
             let (last_access, value) = if *expires && version != 0 { split_access(value) } else { (None, value) };
-            put(behind, Point { group, state: *number as u16, key, version, last_access, value });
+            put(behind, Point { group, state: *id, key, version, last_access, value });
         }
     }
 

@@ -124,10 +124,12 @@ impl JobFolder {
                 id: "count".into(),
                 plugin: plugin("word-count"),
                 parallelism: TASKS,
+                next_state: CheckpointedOperator::first_free(&states),
                 states,
                 tasks: tasks.collect(),
             }],
             sinks: vec![CheckpointedSink { id: "counts".into(), transactions: json!([]) }],
+            swap: None,
             root: Root::JOB,
         }
     }
@@ -175,8 +177,10 @@ impl JobFolder {
                     declared: plugin.digest.clone(),
                     running: plugin.digest.clone(),
                     file: None,
+                    settings: None,
                 },
                 parallelism: operator.parallelism,
+                next_state: CheckpointedOperator::first_free(operator.states),
                 states: operator
                     .states
                     .iter()
@@ -220,6 +224,7 @@ fn plugin(name: &str) -> CheckpointedPlugin {
         declared: DIGEST.to_owned(),
         running: DIGEST.to_owned(),
         file: Some(Names::plugin(DIGEST)),
+        settings: None,
     }
 }
 

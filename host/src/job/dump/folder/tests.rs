@@ -90,8 +90,8 @@ fn what_is_not_ours_is_refused_and_stays() {
     assert!(refused(path).contains("the folder holds `manifest.json` and no earlier dump"));
     fs::write(path.join(MANIFEST), manifest(2)).expect("it can be written");
     assert!(refused(path).contains("this is a checkpoint and no dump"));
-    fs::write(path.join(MANIFEST), manifest(3)).expect("it can be written");
-    assert!(refused(path).contains("it has format version 3, and this wasmill reads up to 2; use a later wasmill"));
+    fs::write(path.join(MANIFEST), manifest(4)).expect("it can be written");
+    assert!(refused(path).contains("it has format version 4, and this wasmill reads up to 3; use a later wasmill"));
     fs::write(path.join(MANIFEST), "{").expect("it can be written");
     assert!(refused(path).contains("can't be replaced"));
     let error = DumpFolder::claim(&path.join(MANIFEST)).expect_err("a file").to_string();

@@ -23,10 +23,16 @@
 //!     }]
 //!   }],
 //!   "sinks": [{ "id": "counts", "transactions": … }],
+//!   "swap": {                                               version 3, as what follows; absent: no exchange was on probation
+//!     "checkpoint": 17,
+//!     "former": [{ "id": "count", "plugin": as above, "states": as above, "next-state": 1 }]
+//!   },
 //!   "root": "../..",                                       or "." for what is self-contained
 //!   "checksum": 16 digits
 //! }
 //! ```
+//!
+//! In version 3 a plugin may have `"settings": { "declared": { "config": …, "limits": …, "on-error": … }, "running": … }`, and an operator `"next-state": 2` where that does not follow from its states.
 //!
 //! `key-groups` go from the first one to behind the last one; state of a task that belongs to no key has the one number 65535. What is optional is absent.
 
@@ -37,13 +43,13 @@ use serde_json::Value;
 
 use super::{
     CheckpointManifest, CheckpointedOperator, CheckpointedPlugin, CheckpointedSink, CheckpointedSource,
-    CheckpointedTask, Root, SegmentOfTask,
+    CheckpointedTask, ExchangedSettings, FormerVersion, OpenSwap, Root, SegmentOfTask,
 };
 use crate::{
     checkpoint::{Label, LabelCount, Mode, SegmentFacts},
     job::stored_state::{
         described::{DescribedState, StateDocument, check_numbers},
-        format::{CHECKPOINT_VERSION, FORMAT},
+        format::{CHECKPOINT_VERSION, EXCHANGES_VERSION, FORMAT},
         manifest::{Ended, checksum_of_hex, goes_down},
     },
     state::NO_KEY_GROUP,
@@ -68,11 +74,36 @@ pub(super) struct Document {
     sources: Vec<SourceDocument>,
     operators: Vec<OperatorDocument>,
     sinks: Vec<SinkDocument>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    swap: Option<SwapDocument>,
     root: String,
     /// Written and checked with the text.
     #[serde(default, skip_serializing)]
     #[expect(dead_code, reason = "it is a member that may be there")]
     checksum: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct SwapDocument {
+    checkpoint: u64,
+    former: Vec<FormerDocument>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct FormerDocument {
+    id: String,
+    plugin: PluginDocument,
+    states: Vec<StateDocument>,
+    next_state: u16,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct SettingsDocument {
+    declared: Value,
+    running: Value,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -96,6 +127,8 @@ struct OperatorDocument {
     plugin: PluginDocument,
     parallelism: u32,
     states: Vec<StateDocument>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    next_state: Option<u16>,
     tasks: Vec<TaskDocument>,
 }
 
@@ -108,6 +141,8 @@ struct PluginDocument {
     running: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     file: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    settings: Option<SettingsDocument>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -162,7 +197,7 @@ impl Document {
         let sinks = manifest.sinks.iter();
         Self {
             format: FORMAT.to_owned(),
-            format_version: CHECKPOINT_VERSION,
+            format_version: if manifest.has_exchanges() { EXCHANGES_VERSION } else { CHECKPOINT_VERSION },
             job: manifest.job.clone(),
             attempt: manifest.attempt,
             id: manifest.id.0,
@@ -179,6 +214,7 @@ impl Document {
             sinks: sinks
                 .map(|sink| SinkDocument { id: sink.id.clone(), transactions: sink.transactions.clone() })
                 .collect(),
+            swap: manifest.swap.as_ref().map(SwapDocument::of),
             root: manifest.root.to_document(),
             checksum: String::new(),
         }
@@ -201,6 +237,11 @@ impl Document {
         if let Some(twice) = ids.iter().flatten().find(|id| !seen.insert(**id)) {
             return Err(format!("it names {twice} twice"));
         }
+        let swap = self.swap.map(SwapDocument::into_swap).transpose()?;
+        let strange = swap.iter().flat_map(|swap| &swap.former).find(|former| !ids[1].contains(&&former.id));
+        if let Some(former) = strange {
+            return Err(format!("it names a former version of {}, which is no operator", former.id));
+        }
         let mode = MODES.iter().find(|(name, _)| *name == self.mode).map(|(_, mode)| *mode);
         let key_groups = self.max_parallelism;
         let operators = self.operators.into_iter().map(|operator| {
@@ -208,6 +249,7 @@ impl Document {
             operator.into_operator(key_groups).map_err(|what| format!("operator {id}: {what}"))
         });
         Ok(CheckpointManifest {
+            swap,
             job: self.job,
             attempt: self.attempt,
             id: CheckpointId(self.id),
@@ -258,10 +300,10 @@ impl Root {
 
 impl OperatorDocument {
     fn of(operator: &CheckpointedOperator) -> Self {
-        let CheckpointedPlugin { name, version, declared, running, file } = operator.plugin.clone();
         Self {
             id: operator.id.clone(),
-            plugin: PluginDocument { name, version, declared, running, file },
+            plugin: PluginDocument::of(&operator.plugin),
+            next_state: operator.next_state_if_unusual(),
             parallelism: operator.parallelism,
             states: operator.states.iter().map(DescribedState::to_document).collect(),
             tasks: operator.tasks.iter().map(TaskDocument::of).collect(),
@@ -271,10 +313,8 @@ impl OperatorDocument {
     fn into_operator(self, max_parallelism: u32) -> Result<CheckpointedOperator, String> {
         let states: Vec<_> = self.states.into_iter().map(DescribedState::from_document).collect::<Result<_, _>>()?;
         check_numbers(&states)?;
-        let PluginDocument { name, version, declared, running, file } = self.plugin;
-        if let Some(file) = file.as_deref().filter(|file| !goes_down(file)) {
-            return Err(no_name(file));
-        }
+        let plugin = self.plugin.into_plugin()?;
+        let next_state = next_state(self.next_state, &states)?;
         if self.parallelism == 0 || !self.tasks.iter().map(|task| task.task).eq(0..self.parallelism) {
             return Err(format!("it has {} tasks and state of others", self.parallelism));
         }
@@ -289,13 +329,74 @@ impl OperatorDocument {
         if behind != Some(max_parallelism) {
             return Err(format!("its tasks do not share the {max_parallelism} key groups"));
         }
-        Ok(CheckpointedOperator {
-            id: self.id,
-            plugin: CheckpointedPlugin { name, version, declared, running, file },
-            parallelism: self.parallelism,
-            states,
-            tasks,
-        })
+        Ok(CheckpointedOperator { id: self.id, plugin, parallelism: self.parallelism, states, next_state, tasks })
+    }
+}
+
+/// The number that the next new state gets: above those of all that there are.
+fn next_state(given: Option<u16>, states: &[DescribedState]) -> Result<u16, String> {
+    let free = CheckpointedOperator::first_free(states);
+    match given {
+        None => Ok(free),
+        Some(given) if given >= free => Ok(given),
+        Some(given) => Err(format!("the next state can't get the number {given}, which another one has")),
+    }
+}
+
+impl PluginDocument {
+    fn of(plugin: &CheckpointedPlugin) -> Self {
+        let CheckpointedPlugin { name, version, declared, running, file, settings } = plugin.clone();
+        let settings = settings.map(|ExchangedSettings { declared, running }| SettingsDocument { declared, running });
+        Self { name, version, declared, running, file, settings }
+    }
+
+    fn into_plugin(self) -> Result<CheckpointedPlugin, String> {
+        let Self { name, version, declared, running, file, settings } = self;
+        if let Some(file) = file.as_deref().filter(|file| !goes_down(file)) {
+            return Err(no_name(file));
+        }
+        let settings = settings.map(|SettingsDocument { declared, running }| ExchangedSettings { declared, running });
+        Ok(CheckpointedPlugin { name, version, declared, running, file, settings })
+    }
+}
+
+impl SwapDocument {
+    fn of(swap: &OpenSwap) -> Self {
+        let former = swap.former.iter().map(|former| FormerDocument {
+            id: former.id.clone(),
+            plugin: PluginDocument::of(&former.plugin),
+            states: former.states.iter().map(DescribedState::to_document).collect(),
+            next_state: former.next_state,
+        });
+        Self { checkpoint: swap.checkpoint.0, former: former.collect() }
+    }
+
+    fn into_swap(self) -> Result<OpenSwap, String> {
+        let former = self.former.into_iter().map(|former| {
+            let states: Vec<_> =
+                former.states.into_iter().map(DescribedState::from_document).collect::<Result<_, _>>()?;
+            check_numbers(&states)?;
+            let next_state = next_state(Some(former.next_state), &states)?;
+            Ok(FormerVersion { id: former.id, plugin: former.plugin.into_plugin()?, states, next_state })
+        });
+        Ok(OpenSwap { checkpoint: CheckpointId(self.checkpoint), former: former.collect::<Result<_, String>>()? })
+    }
+}
+
+impl CheckpointedOperator {
+    /// The number that its next new state gets, where that does not follow from those that it has.
+    fn next_state_if_unusual(&self) -> Option<u16> {
+        Some(self.next_state).filter(|next| *next != Self::first_free(&self.states))
+    }
+}
+
+impl CheckpointManifest {
+    /// Whether it has what only version 3 has.
+    fn has_exchanges(&self) -> bool {
+        let of_operator = |operator: &CheckpointedOperator| {
+            operator.plugin.settings.is_some() || operator.next_state_if_unusual().is_some()
+        };
+        self.swap.is_some() || self.operators.iter().any(of_operator)
     }
 }
 

@@ -59,6 +59,7 @@ fn recorded() -> CheckpointManifest {
         declared: "00ff".repeat(16),
         running: "11ee".repeat(16),
         file: file.map(str::to_owned),
+        settings: None,
     };
     let task = |task: u32, key_groups: Range<u32>, segments, operator_state| CheckpointedTask {
         task,
@@ -90,12 +91,14 @@ fn recorded() -> CheckpointManifest {
                 plugin: plugin("split-words", None),
                 parallelism: 1,
                 states: vec![],
+                next_state: 0,
                 tasks: vec![task(0, 0..128, vec![], None)],
             },
             CheckpointedOperator {
                 id: "count".into(),
                 plugin: plugin("word-count", Some("plugins/11ee.wasm")),
                 parallelism: 2,
+                next_state: 5,
                 states: vec![
                     described(0, StateKind::Value, Some((7, 99))),
                     described(1, StateKind::KeyedMap, None),
@@ -120,6 +123,7 @@ fn recorded() -> CheckpointManifest {
             id: "counts".into(),
             transactions: json!([{ "hidden": ".part-0", "visible": "part-0", "bytes": 9 }]),
         }],
+        swap: None,
         root: Root::JOB,
     }
 }
@@ -203,8 +207,8 @@ fn what_can_not_be_is_refused() {
         let error = read(&signed(from, to)).expect_err(expected).to_string();
         assert!(error.starts_with(PATH) && error.contains(expected), "{error}\n{expected}");
     }
-    let newer = read(&text.replace("\"format-version\": 2", "\"format-version\": 3")).expect_err("newer").to_string();
-    assert!(newer.contains("it has format version 3, and this wasmill reads up to 2; use a later wasmill"), "{newer}");
+    let newer = read(&text.replace("\"format-version\": 2", "\"format-version\": 4")).expect_err("newer").to_string();
+    assert!(newer.contains("it has format version 4, and this wasmill reads up to 3; use a later wasmill"), "{newer}");
     let dump = read(&text.replace("\"format-version\": 2", "\"format-version\": 1")).expect_err("a dump").to_string();
     assert!(dump.contains("this is a dump, which can be looked into by `wasmill state`, and no checkpoint"), "{dump}");
 }

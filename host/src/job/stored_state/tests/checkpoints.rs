@@ -111,8 +111,10 @@ fn checkpoint(storage: &Arc<dyn Storage>, tasks: Vec<CheckpointedTask>) -> Check
         declared: digest(),
         running: digest(),
         file: None,
+        settings: None,
     };
     let states = states().into_iter().map(|state| DescribedState { entries: None, bytes: None, ..state });
+    let states: Vec<_> = states.collect();
     let manifest = CheckpointManifest {
         job: "job".into(),
         attempt: 1,
@@ -128,10 +130,12 @@ fn checkpoint(storage: &Arc<dyn Storage>, tasks: Vec<CheckpointedTask>) -> Check
             id: "count".into(),
             plugin,
             parallelism: tasks.len() as u32,
-            states: states.collect(),
+            next_state: CheckpointedOperator::first_free(&states),
+            states,
             tasks,
         }],
         sinks: vec![],
+        swap: None,
         root: Root::JOB,
     };
     put_same(&**storage, &Names::manifest(manifest.id), manifest.to_json().into()).expect("memory takes it");

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     metrics::CounterSet,
     operator::{ExchangeLimits, Hooks, InputDescriptor, StateDescriptor},
-    state::{Form, KeyedState, StateSetup, StateSpec},
+    state::{Form, KeyedState, StateIds, StateSetup, StateSpec},
     stream::{FaultKind, schema::Schema},
 };
 
@@ -48,6 +48,7 @@ fn exchange() -> Box<Exchange> {
     let value = StateSpec { form: Form::Point, version: VERSION, prefetch: false, on_end: false, ttl: None };
     let state = KeyedState::new(StateSetup {
         states: vec![Some(value), None, None, None],
+        ids: StateIds::default(),
         slots_max: 16,
         batch_records: 4,
         max_parallelism: 1,
@@ -55,7 +56,7 @@ fn exchange() -> Box<Exchange> {
         snapshots: None,
     });
     let mut exchange = Exchange::new(state, Vec::new(), LIMITS, CounterSet::default(), Box::new(|_, _, _| {}));
-    exchange.keep_operator_state(&descriptor());
+    exchange.keep_operator_state(&descriptor(), &StateIds::default());
     exchange
 }
 

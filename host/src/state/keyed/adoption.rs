@@ -1,0 +1,103 @@
+//! Another version of the operator takes over the state: what is there keeps its id, whatever its number is now; what is new begins empty.
+//!
+//! No entry is touched, so it takes as long as there are states and slots, not keys. Values keep the schema version in which they were written until they are written again.
+
+use std::sync::Arc;
+
+use super::{Form, KeyedState, StateIds, StateSpec};
+use crate::state::{delivery::StoredValue, expiry::Expiry};
+
+/// Where states are, by number and by id.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Layout {
+    /// By id.
+    pub(super) states: Vec<Option<StateSpec>>,
+    /// By id.
+    pub(super) columns: Vec<Option<u32>>,
+    /// By number.
+    pub(super) ids: Vec<Option<u16>>,
+    /// By column.
+    pub(super) stored: Vec<StoredValue>,
+}
+
+impl Layout {
+    /// As it is when the operator has these states, by number, and whatever there was before beside them.
+    pub(super) fn with(mut self, states: &[Option<StateSpec>], ids: &StateIds) -> Self {
+        for former in self.states.iter_mut().flatten() {
+            (former.prefetch, former.on_end) = (false, false);
+        }
+        for stored in &mut self.stored {
+            *stored = StoredValue { number: StoredValue::NOBODYS, prefetch: false, on_end: false, ..*stored };
+        }
+        self.ids.clear();
+        for (number, spec) in (0_u32..).zip(states) {
+            let id = ids.of(number);
+            self.ids.push(spec.map(|_| id));
+            let Some(spec) = spec else { continue };
+            let at = usize::from(id);
+            if at >= self.states.len() {
+                self.states.resize(at + 1, None);
+                self.columns.resize(at + 1, None);
+            }
+            self.states[at] = Some(*spec);
+            if spec.form != Form::Point {
+                continue;
+            }
+            let StateSpec { version, prefetch, on_end, ttl, .. } = *spec;
+            let stored = StoredValue { number, id, version, prefetch, on_end, expires: ttl.is_some() };
+            match self.columns[at] {
+                Some(column) => self.stored[column as usize] = stored,
+                None => {
+                    self.columns[at] = Some(self.stored.len() as u32);
+                    self.stored.push(stored);
+                }
+            }
+        }
+        self
+    }
+
+    /// Times to live by id.
+    pub(super) fn ttls(&self) -> impl Iterator<Item = (u16, u64)> {
+        (0_u16..).zip(&self.states).filter_map(|(id, spec)| Some((id, (*spec)?.ttl?.ms)))
+    }
+
+    /// The time to live of each column.
+    pub(super) fn ttl_ms(&self) -> Vec<Option<u64>> {
+        let of = |stored: &StoredValue| self.states[usize::from(stored.id)].and_then(|spec| Some(spec.ttl?.ms));
+        self.stored.iter().map(of).collect()
+    }
+
+    /// Number and column of the states that are delivered anew in every call.
+    pub(super) fn expiring(&self) -> Vec<(u32, u32)> {
+        let expiring = (0_u32..).zip(&self.stored).filter(|(_, stored)| stored.expires && stored.prefetch);
+        expiring.map(|(column, stored)| (stored.number, column)).collect()
+    }
+}
+
+impl KeyedState {
+    /// Another version of the operator, which has these states, takes over. The forms of states that were there before, and whether they expire, must be the same. To be called between calls; the new
+    /// guest has seen no slot.
+    pub fn adopt(&mut self, states: &[Option<StateSpec>], ids: &StateIds) {
+        self.forget_slots();
+        let before = Layout {
+            states: std::mem::take(&mut self.states),
+            columns: std::mem::take(&mut self.columns),
+            ids: Vec::new(),
+            stored: self.table.states().to_vec(),
+        };
+        let layout = before.with(states, ids);
+        self.table.adopt(layout.stored.clone());
+        match &self.expiry {
+            Some(expiry) => (0_u16..).zip(&layout.states).for_each(|(id, spec)| {
+                expiry.set_ttl(id, spec.and_then(|spec| Some(spec.ttl?.ms)));
+            }),
+            // What lies behind the memory was made without; there it is dropped when it is read.
+            None => self.expiry = layout.ttls().next().is_some().then(|| Arc::new(Expiry::new(layout.ttls()))),
+        }
+        (self.expiring, self.ttl_ms) = (layout.expiring(), layout.ttl_ms());
+        (self.states, self.columns, self.ids) = (layout.states, layout.columns, layout.ids);
+    }
+}
+
+#[cfg(test)]
+mod tests;
