@@ -14,10 +14,11 @@ use crate::bytes::end;
 use crate::cell::Cell;
 use crate::codec::Value;
 use crate::context::{Context, NO_SLOT};
+use crate::former::{Formers, Step};
 use crate::guarded::Guarded;
 use crate::host::Host;
 use crate::operator::Operator;
-use crate::stored::{Stored, undecodable};
+use crate::stored::Stored;
 use crate::ttl::Refresh;
 use crate::wire::{Cells, Error as Fault, Prefetched, StoredColumn};
 use crate::{Error, Result};
@@ -35,6 +36,7 @@ pub(crate) struct Column<T> {
     name: String,
     state: u32,
     version: u16,
+    formers: Formers<T>,
     cells: Vec<Cell<T>>,
     /// Slots with changes, each once or more often.
     dirty: Vec<u32>,
@@ -59,6 +61,7 @@ impl<T: Value> Column<T> {
             name: name.to_owned(),
             state,
             version: 1,
+            formers: Formers::default(),
             cells: Vec::new(),
             dirty: Vec::new(),
             record: 0,
@@ -83,6 +86,10 @@ impl<T: Value> Column<T> {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn formers(&self) -> Formers<T> {
+        self.formers.clone()
     }
 
     /// The value of the record's key, in its namespace.
@@ -133,7 +140,7 @@ impl<T: Value> Column<T> {
     fn unreadable<O: Operator>(&self, ctx: &Context<'_, O>) -> Error {
         let name = &self.name;
         match self.cells.get(ctx.slot as usize) {
-            Some(cell) if cell.is_bad() => undecodable::<T>(name, self.version, cell.version()),
+            Some(cell) if cell.is_bad() => self.formers.unmigrated(self.step(cell.version()), ctx.slot),
             _ if ctx.namespace.is_entered(ctx.slot) => format!(
                 "state \"{name}\" is used in a namespace, which was not declared: `states.namespaced` of it is missing"
             )
@@ -183,7 +190,25 @@ impl<T: Value> Column<T> {
         Cell::bad(version)
     }
 
-    fn deliver(&mut self, fresh: &[u32], delivered: &[Prefetched]) -> Result<(), Fault> {
+    /// Migrates the values that were delivered and are not of the current version, as far as that can be done. `records` are the slots of the call's records.
+    #[cold]
+    #[inline(never)]
+    fn migrate(&mut self, slots: &[u32], values: Stored<'_>, records: &[u32]) {
+        for (index, &slot) in slots.iter().enumerate() {
+            if self.cells[slot as usize].is_bad() {
+                let (version, bytes) = values.get(index);
+                if let Some(value) = self.formers.migrate_delivered(self.step(version), bytes, slot, records) {
+                    self.cells[slot as usize] = Cell::present(value);
+                }
+            }
+        }
+    }
+
+    fn step(&self, from: u16) -> Step<'_> {
+        Step { state: &self.name, from, to: self.version }
+    }
+
+    fn deliver(&mut self, records: &[u32], fresh: &[u32], delivered: &[Prefetched]) -> Result<(), Fault> {
         let exact = matches!(delivered, [one] if are_same(&one.slots, fresh));
         if !exact {
             for &slot in fresh {
@@ -196,11 +221,17 @@ impl<T: Value> Column<T> {
                 let (name, slots, values) = (&self.name, slots.len(), values.len());
                 return Err(Fault::InvalidInput(format!("state \"{name}\": {slots} slots, {values} values")));
             }
+            let mut any_is_bad = false;
             for (index, &slot) in slots.iter().enumerate() {
                 let (version, bytes, length) = values.get_with_rest(index);
                 let new = self.decode(version, bytes, length);
+                // They are migrated afterwards, so that there is no call in this loop.
+                any_is_bad |= new.is_bad();
                 let Some(cell) = self.cells.get_mut(slot as usize) else { return Err(self.unknown_slot(slot)) };
                 *cell = new;
+            }
+            if any_is_bad {
+                self.migrate(slots, values, records);
             }
         }
         if exact { Ok(()) } else { self.check_delivered(fresh) }
@@ -383,7 +414,7 @@ impl<T: Value> AnyState for Guarded<Column<T>> {
             if let Some(beyond) = &column.beyond {
                 return beyond.deliver(slots, fresh, delivered);
             }
-            column.deliver(fresh, delivered)?;
+            column.deliver(slots, fresh, delivered)?;
             match column.ttl {
                 Some(refresh) => column.deliver_for_call(slots, delivered, refresh),
                 None => Ok(()),

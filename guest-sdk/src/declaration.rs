@@ -3,19 +3,24 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::Result;
 use crate::any_state::AnyState;
-use crate::codec::Value;
+use crate::codec::{Decode, Value};
 use crate::column::Column;
 use crate::descriptor::{StateDescriptor, StateKind};
 use crate::entries::{Entries, Shape};
+use crate::former::{Formers, Migrate};
 use crate::guarded::Guarded;
 use crate::map_key::MapKey;
+use crate::operator::Operator;
+use crate::rewrite::{Rewriter, rewrite_each};
 use crate::schema::Schema;
 use crate::state::{
     Aggregate, AggregatingState, BroadcastMap, BroadcastState, Handle, Items, List, ListState, MapState, OperatorList,
     Point, PointHandle, ReducingState, ValueState,
 };
 use crate::ttl::{Refresh, Ttl};
+use crate::wire::BytesColumn;
 
 /// The states of an operator, as they are declared. A state is found again by its name, in a checkpoint as in another version of the operator.
 ///
@@ -24,9 +29,29 @@ use crate::ttl::{Refresh, Ttl};
 pub struct Declaration {
     pub(crate) descriptors: Vec<StateDescriptor>,
     pub(crate) states: Vec<Rc<dyn AnyState>>,
+    pub(crate) rewriters: Vec<Rewriter>,
 }
 
 impl Declaration {
+    /// Makes an operator, and checks what it said of its states.
+    pub(crate) fn of<O: Operator>() -> (O, Self) {
+        let mut declaration = Self::default();
+        let operator = O::declare(&mut declaration);
+        declaration.check();
+        (operator, declaration)
+    }
+
+    /// Checks what can't be told before all is said.
+    fn check(&self) {
+        for StateDescriptor { name, version, migrates_from, .. } in &self.descriptors {
+            let highest = migrates_from.last().copied().unwrap_or(0);
+            assert!(
+                highest < *version,
+                "state \"{name}\" migrates from schema version {highest} but has version {version}: former versions are lower"
+            );
+        }
+    }
+
     /// A state with one value per key.
     pub fn value<T: Value>(&mut self, name: &str) -> ValueState<T> {
         ValueState::new(self.point(name, StateKind::Value))
@@ -56,7 +81,8 @@ impl Declaration {
 
     /// A state with a map per key.
     pub fn map<K: MapKey, V: Value>(&mut self, name: &str) -> MapState<K, V> {
-        let entries = self.add::<V, _>(name, StateKind::Map, |index| Entries::new(name, index, Shape::Maps));
+        let entries =
+            self.add::<V, _>(name, StateKind::Map, |index| Entries::new(name, index, Formers::default(), Shape::Maps));
         self.set_map_key::<K>();
         MapState::new(entries)
     }
@@ -111,7 +137,7 @@ impl Declaration {
         self.descriptor(state).prefetch = false;
         let index = state.index();
         state.point().column.change(|column| {
-            let entries = Entries::new(column.name(), index, Shape::Points);
+            let entries = Entries::new(column.name(), index, column.formers(), Shape::Points);
             column.set_beyond(Rc::new(Guarded::new(entries)));
         });
     }
@@ -172,7 +198,8 @@ impl Declaration {
         descriptor.on_end = true;
     }
 
-    /// The version of the state's schema, which is 1 unless it is said here. A type that changes needs a new version.
+    /// The version of the state's schema, which is 1 unless it is said here. A type that changes needs a new version, and [a function](Declaration::migrates_from) for each
+    /// former one of which there may be values.
     ///
     /// # Panics
     /// When `version` is 0.
@@ -180,6 +207,104 @@ impl Declaration {
         assert!(version > 0, "schema versions begin at 1");
         self.descriptor(state).version = version;
         self.states[state.index() as usize].set_version(version);
+    }
+
+    /// How a value of a former schema version becomes one of the current type: each former version has a function of its own, straight to the current type. `F` is the former
+    /// type; its name and those of its fields do not matter, unless it is [`Json`](crate::Json).
+    ///
+    /// A value is migrated when it is read. What is stored stays as it is until it is written the next time, and items and entries of lists and maps each for itself. When the
+    /// function returns an error, the record that read the value fails, and the value stays.
+    ///
+    /// ```
+    /// use wasmill_sdk::prelude::*;
+    /// use wasmill_sdk::testing::Harness;
+    /// # mod former {
+    /// #     use wasmill_sdk::prelude::*;
+    /// #     pub struct Cards { card: ValueState<Card> }
+    /// #     #[derive(Clone, Serialize, Deserialize, Schema)]
+    /// #     pub struct Card { pub seen: u64 }
+    /// #     impl Operator for Cards {
+    /// #         type Key<'a> = &'a str;
+    /// #         type Input<'a> = ();
+    /// #         type Output<'a> = u64;
+    /// #         fn declare(states: &mut Declaration) -> Self { Self { card: states.value("card") } }
+    /// #         fn process(&mut self, _: (), ctx: &mut Context<Self>) -> Result<()> {
+    /// #             let seen = self.card.get(ctx)?.map_or(0, |card| card.seen) + 1;
+    /// #             self.card.set(ctx, Card { seen })?;
+    /// #             ctx.emit(seen)
+    /// #         }
+    /// #     }
+    /// # }
+    ///
+    /// /// What was kept in version 1.
+    /// #[derive(Deserialize, Schema)]
+    /// struct CardV1 {
+    ///     seen: u64,
+    /// }
+    ///
+    /// #[derive(Clone, Serialize, Deserialize, Schema)]
+    /// struct Card {
+    ///     seen: u64,
+    ///     limit: u64,
+    /// }
+    ///
+    /// struct Cards {
+    ///     card: ValueState<Card>,
+    /// }
+    ///
+    /// impl Operator for Cards {
+    ///     type Key<'a> = &'a str;
+    ///     type Input<'a> = ();
+    ///     type Output<'a> = u64;
+    ///
+    ///     fn declare(states: &mut Declaration) -> Self {
+    ///         let card = states.value("card");
+    ///         states.schema_version(&card, 2);
+    ///         states.migrates_from(&card, 1, |old: CardV1| Ok(Card { seen: old.seen, limit: 3 }));
+    ///         Self { card }
+    ///     }
+    ///
+    ///     /// Emits how often a card was seen, up to its limit.
+    ///     fn process(&mut self, _: (), ctx: &mut Context<Self>) -> Result<()> {
+    ///         let Card { seen, limit } = self.card.get(ctx)?.unwrap_or(Card { seen: 0, limit: 3 });
+    ///         self.card.set(ctx, Card { seen: seen + 1, limit })?;
+    ///         if seen < limit { ctx.emit(seen + 1) } else { Ok(()) }
+    ///     }
+    /// }
+    ///
+    /// let mut former = Harness::<former::Cards>::new();
+    /// former.send("ace", ());
+    /// former.send("ace", ());
+    /// former.send("king", ());
+    ///
+    /// let mut harness = Harness::<Cards>::restore(former.snapshot());
+    /// harness.send("ace", ());
+    /// harness.send("ace", ());
+    /// assert_eq!(harness.take_outputs::<u64>(), [3]);
+    /// // The king was not written since.
+    /// assert_eq!(harness.state_versions("card"), [(1, 1), (2, 1)].into());
+    /// ```
+    ///
+    /// # Panics
+    /// When `version` is 0, or has a function already. When declaring is over, also when it is not below the state's own version.
+    pub fn migrates_from<S: Handle, F: for<'a> Decode<'a> + 'static>(
+        &mut self,
+        state: &S,
+        version: u16,
+        migrate: impl Fn(F) -> Result<S::Stored> + 'static,
+    ) {
+        assert!(version > 0, "schema versions begin at 1");
+        let StateDescriptor { name, migrates_from, .. } = self.descriptor(state);
+        match migrates_from.binary_search(&version) {
+            Ok(_) => panic!("state \"{name}\" has two functions that migrate from schema version {version}"),
+            Err(place) => migrates_from.insert(place, version),
+        }
+        let migrate: Rc<Migrate<S::Stored>> = Rc::new(move |bytes| migrate(F::decode(bytes)?));
+        state.formers().add(version, Rc::clone(&migrate));
+        let rewrite = Box::new(move |state: &StateDescriptor, values: &BytesColumn| {
+            rewrite_each(&*migrate, version, state, values)
+        });
+        self.rewriters.push(Rewriter { state: state.index(), version, rewrite });
     }
 
     fn descriptor(&mut self, state: &impl Handle) -> &mut StateDescriptor {
@@ -215,6 +340,7 @@ impl Declaration {
             version: 1,
             schema: T::document(),
             map_key: None,
+            migrates_from: Vec::new(),
             ttl: None,
             prefetch: kind.is_point(),
             on_end: false,

@@ -51,6 +51,8 @@ pub struct StateDescriptor {
     pub schema: String,
     /// Schema of the map key, for maps.
     pub map_key: Option<String>,
+    /// Former versions of the schema that are migrated, in ascending order.
+    pub migrates_from: Vec<u16>,
     /// How long an entry lives; none: until it is cleared.
     pub ttl: Option<Ttl>,
     /// Values are delivered with their keys.
@@ -81,6 +83,21 @@ pub enum StateKind {
 }
 
 impl StateKind {
+    /// What people call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Value => "value",
+            Self::Reducing => "reducing",
+            Self::Aggregating => "aggregating",
+            Self::List => "list",
+            Self::Map => "map",
+            Self::OperatorList => "operator list",
+            Self::OperatorUnion => "operator union list",
+            Self::Broadcast => "broadcast",
+        }
+    }
+
     /// It belongs to a key.
     #[must_use]
     pub fn is_keyed(self) -> bool {
@@ -103,8 +120,7 @@ impl Descriptor {
     /// Describes `O`, whose crate has this version and whose further inputs are `I`.
     #[must_use]
     pub fn of<O: Operator, I: Inputs<O>>(version: &str) -> Self {
-        let mut declaration = Declaration::default();
-        let _: O = O::declare(&mut declaration);
+        let (_, declaration) = Declaration::of::<O>();
         let (keying, output) = O::Output::describe();
         Self {
             name: O::name(),

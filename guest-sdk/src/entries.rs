@@ -12,18 +12,19 @@ mod slab;
 use std::ptr::NonNull;
 use std::rc::Rc;
 
+use crate::Result;
 use crate::any_state::AnyState;
 use crate::bytes::{append, end};
 use crate::cell::Cell;
 use crate::codec::Value;
 use crate::column::{Beyond, keyless};
 use crate::context::NO_SLOT;
+use crate::former::{Formers, Step};
 use crate::guarded::Guarded;
 use crate::host::{Host, seldom};
-use crate::stored::{Stored, undecodable};
+use crate::stored::{Stored, decode};
 use crate::ttl::Refresh;
 use crate::wire::{Cells, Error as Fault, StoredColumn};
-use crate::{Error, Result};
 
 use self::slab::Slab;
 
@@ -44,6 +45,14 @@ enum Kind {
     Value,
     /// Says, when it is known, that the map was cleared in this call.
     Clearing,
+}
+
+/// What an entry is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Want {
+    Value,
+    /// Whether there is a value, even one that does not decode. A former version is not migrated for that.
+    Existence,
 }
 
 /// Where an entry lies.
@@ -77,6 +86,7 @@ pub(crate) struct Entries<T> {
     name: Rc<str>,
     state: u32,
     version: u16,
+    formers: Formers<T>,
     shape: Shape,
     expires: bool,
     slab: Slab<T>,
@@ -89,11 +99,12 @@ pub(crate) struct Entries<T> {
 }
 
 impl<T: Value> Entries<T> {
-    pub(crate) fn new(name: &str, state: u32, shape: Shape) -> Self {
+    pub(crate) fn new(name: &str, state: u32, formers: Formers<T>, shape: Shape) -> Self {
         Self {
             name: name.into(),
             state,
             version: 1,
+            formers,
             shape,
             expires: false,
             slab: Slab::new(BYTES_MAX),
@@ -116,29 +127,36 @@ impl<T: Value> Entries<T> {
         self.version
     }
 
-    /// The entry, if it need not be asked for.
-    fn find(&self, at: At<'_>) -> Option<u32> {
-        self.slab.find(at).filter(|index| !self.slab[*index].cell.is_missing())
+    pub(crate) fn formers(&self) -> Formers<T> {
+        self.formers.clone()
     }
 
-    /// The entry, which is asked for if it must be. It may be one that does not decode.
-    fn load(&mut self, at: At<'_>, host: &dyn Host) -> Result<u32> {
+    /// The entry, if it need not be asked for.
+    fn find(&self, at: At<'_>, want: Want) -> Option<u32> {
+        self.slab.find(at).filter(|index| {
+            let cell = &self.slab[*index].cell;
+            cell.is_known() || want == Want::Existence && cell.is_bad()
+        })
+    }
+
+    /// The entry, which is asked for if it must be. A value that does not decode is an error where values are wanted, and asked for again the next time.
+    fn load(&mut self, at: At<'_>, host: &dyn Host, want: Want) -> Result<u32> {
         if at.slot == NO_SLOT {
             return Err(keyless(&self.name));
         }
-        if let Some(index) = self.find(at) {
+        if let Some(index) = self.find(at, want) {
             return Ok(index);
         }
-        let cleared = self.find(At::clearing(at.slot, at.namespace)).is_some();
-        let (cell, bytes) = if cleared { (Cell::absent(), 0) } else { self.ask(at, host)? };
+        let cleared = self.find(At::clearing(at.slot, at.namespace), want).is_some();
+        let (cell, bytes) = if cleared { (Cell::absent(), 0) } else { self.ask(at, host, want)? };
         let index = self.slab.find_or_insert(at);
         self.slab.set_bytes(index, bytes);
         self.slab[index].cell = cell;
         Ok(index)
     }
 
-    fn ask(&mut self, at: At<'_>, host: &dyn Host) -> Result<(Cell<T>, usize)> {
-        let Self { name, state, version, shape, out_cells, .. } = self;
+    fn ask(&mut self, at: At<'_>, host: &dyn Host, want: Want) -> Result<(Cell<T>, usize)> {
+        let Self { name, state, version, formers, shape, out_cells, .. } = self;
         clear(out_cells);
         push(out_cells, at, *shape);
         trim(out_cells);
@@ -150,20 +168,14 @@ impl<T: Value> Entries<T> {
         let (stored_version, bytes) = values.get(0);
         let cell = match stored_version {
             0 => Cell::absent(),
-            stored if stored == *version => T::decode(bytes).map_or_else(|_| Cell::bad(stored), Cell::present),
-            stored => Cell::bad(stored),
+            stored if want == Want::Existence && stored != *version => Cell::bad(stored),
+            stored => match decode(formers, Step { state: name, from: stored, to: *version }, bytes) {
+                Ok(value) => Cell::present(value),
+                Err(_) if want == Want::Existence => Cell::bad(stored),
+                Err(error) => return Err(error),
+            },
         };
         Ok((cell, bytes.len()))
-    }
-
-    /// The value of an entry that is not missing.
-    fn value(&self, index: u32) -> Result<Option<&T>> {
-        let cell = &self.slab[index].cell;
-        if cell.is_bad() { Err(self.undecodable(cell.version())) } else { Ok(cell.value()) }
-    }
-
-    fn undecodable(&self, version: u16) -> Error {
-        undecodable::<T>(&self.name, self.version, version)
     }
 
     /// Keeps what is there and makes the entry a dirty one that stands for nothing.
@@ -314,24 +326,24 @@ pub(crate) fn trim(cells: &mut Cells) {
 }
 
 impl<T: Value> Guarded<Entries<T>> {
-    /// The number of an entry that is not missing.
-    fn index(&self, at: At<'_>, host: &dyn Host) -> Result<u32> {
+    /// The number of an entry that is not missing, and whose value is known where that is wanted.
+    fn index(&self, at: At<'_>, host: &dyn Host, want: Want) -> Result<u32> {
         // Somebody may be looking at the value already.
-        match self.read(|entries| entries.find(at)) {
+        match self.read(|entries| entries.find(at, want)) {
             Some(index) => Ok(index),
-            None => self.change(|entries| entries.load(at, host)),
+            None => self.change(|entries| entries.load(at, host, want)),
         }
     }
 
     /// What `look` makes of the value there.
     pub(crate) fn with<R>(&self, at: At<'_>, host: &dyn Host, look: impl FnOnce(Option<&T>) -> R) -> Result<R> {
-        let index = self.index(at, host)?;
-        self.read(|entries| Ok(look(entries.value(index)?)))
+        let index = self.index(at, host, Want::Value)?;
+        self.read(|entries| Ok(look(entries.slab[index].cell.value())))
     }
 
     /// True when there is a value, even one that does not decode.
     pub(crate) fn contains(&self, at: At<'_>, host: &dyn Host) -> Result<bool> {
-        let index = self.index(at, host)?;
+        let index = self.index(at, host, Want::Existence)?;
         self.read(|entries| {
             let cell = &entries.slab[index].cell;
             Ok(cell.is_bad() || cell.value().is_some())
@@ -373,11 +385,8 @@ impl<T: Value> Guarded<Entries<T>> {
 
 impl<T: Value> Beyond<T> for Guarded<Entries<T>> {
     fn load(&self, slot: u32, namespace: &[u8], host: &dyn Host) -> Result<NonNull<Cell<T>>> {
-        let index = self.index(At::new(slot, namespace, &[]), host)?;
-        self.read(|entries| {
-            entries.value(index)?;
-            Ok(NonNull::from(&entries.slab[index].cell))
-        })
+        let index = self.index(At::new(slot, namespace, &[]), host, Want::Value)?;
+        Ok(self.read(|entries| NonNull::from(&entries.slab[index].cell)))
     }
 
     fn write(&self, slot: u32, namespace: &[u8], record: u64) -> NonNull<Cell<T>> {

@@ -219,7 +219,7 @@ impl<C: Component> exported::Guest for C {
             version: state.version,
             schema: state.schema,
             map_key: state.map_key,
-            migrates_from: Vec::new(),
+            migrates_from: state.migrates_from,
             ttl: state.ttl.map(|ttl| exported::Ttl {
                 milliseconds: ttl.millis,
                 refresh: match ttl.refresh {
@@ -272,8 +272,8 @@ impl<C: Component> exported::Guest for C {
         Ok(())
     }
 
-    fn migrate(_: u32, _: u16, _: BytesColumn) -> Result<BytesColumn, Error> {
-        unsupported("migrations")
+    fn migrate(state: u32, from_version: u16, values: BytesColumn) -> Result<BytesColumn, Error> {
+        with::<C, _>(|runner| runner.migrate(state, from_version, &values))
     }
 
     fn close() -> Result<(), Error> {

@@ -61,6 +61,18 @@
 //!
 //! Keyed state may have a [time to live](Declaration::ttl). An operator may have [other inputs](OtherInput), which share its state.
 //!
+//! # Changing the type of a state
+//!
+//! A job goes on with a new version of its operator, in a swap or from a checkpoint, and finds state by its name. Where the new version keeps another type under a name,
+//!
+//! 1. give the state a higher [`schema_version`](Declaration::schema_version), because values are told apart by it;
+//! 2. keep the former type under another name, and give a function from it to the new one: [`migrates_from`](Declaration::migrates_from). A version before that keeps its
+//!    function too, now to the newest type, until no value of it is left;
+//! 3. test it: [`Harness::restore`](testing::Harness::restore) takes what the former version has left.
+//!
+//! Values are migrated when they are read and rewritten when they are written, so nothing is gone through when a job starts. What can't change under a name: the
+//! [kind](StateKind) of state, the type of the key and that of a map's keys. For these a new state is declared under a new name.
+//!
 //! # What happens to errors
 //!
 //! An error that `process` returns undoes what this one record wrote and emitted, is reported with the record, and the batch goes on. A panic costs the batch: the host runs
@@ -86,6 +98,7 @@ mod context;
 mod declaration;
 mod descriptor;
 mod entries;
+mod former;
 mod guarded;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
@@ -102,6 +115,7 @@ mod pages;
 mod panics;
 mod postcard;
 mod result;
+mod rewrite;
 mod runner;
 mod schema;
 mod state;

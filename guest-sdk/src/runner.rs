@@ -11,7 +11,7 @@ use crate::bytes::Strings;
 use crate::codec::Decode;
 use crate::context::{Context, NO_SLOT};
 use crate::declaration::Declaration;
-use crate::descriptor::has_key;
+use crate::descriptor::{StateDescriptor, has_key};
 use crate::host::Host;
 use crate::input::{First, InputKind, Inputs, OtherInput};
 use crate::keys::{Key, KeyTable};
@@ -20,7 +20,8 @@ use crate::namespace::Namespace;
 use crate::operator::{OpenContext, Operator};
 use crate::output::{Output, Outputs};
 use crate::result::message;
-use crate::wire::{Batch, Error, Failure, Keys, TaskInfo};
+use crate::rewrite::{Rewriter, rewrite};
+use crate::wire::{Batch, BytesColumn, Error, Failure, Keys, TaskInfo};
 use crate::{panics, wire};
 
 /// An operator and all that its instance remembers. `I` are its inputs besides the first.
@@ -35,6 +36,8 @@ pub struct Runner<O: Operator, I = ()> {
 pub struct Memory {
     task: TaskInfo,
     states: Vec<Rc<dyn AnyState>>,
+    descriptors: Vec<StateDescriptor>,
+    rewriters: Vec<Rewriter>,
     keys: KeyTable,
     namespace: Namespace,
     outputs: Outputs,
@@ -66,9 +69,7 @@ impl<O: Operator, I: Inputs<O>> Runner<O, I> {
     /// # Errors
     /// What the operator's `open` returns, and when the host does not give it its lists.
     pub fn open(config: &str, task: TaskInfo, host: &dyn Host) -> Result<Self, Error> {
-        let mut declaration = Declaration::default();
-        let mut operator = O::declare(&mut declaration);
-        let Declaration { descriptors, states } = declaration;
+        let (mut operator, Declaration { descriptors, states, rewriters }) = Declaration::of::<O>();
         if descriptors.iter().any(|state| state.kind.is_keyed()) && !has_key::<O::Key<'_>>() {
             return Err(Error::State("an operator with keyed state needs a key: its `Key` is ()".to_owned()));
         }
@@ -78,6 +79,8 @@ impl<O: Operator, I: Inputs<O>> Runner<O, I> {
         let memory = Memory {
             task,
             states,
+            descriptors,
+            rewriters,
             keys: KeyTable::default(),
             namespace: Namespace::default(),
             outputs,
@@ -110,6 +113,14 @@ impl<O: Operator, I: Inputs<O>> Runner<O, I> {
             memory.learn::<O>(keys, slots)?;
             memory.run(&call, kind, host, |_, ctx| operator.on_end(ctx))
         })
+    }
+
+    /// Turns values of a former schema version of a state into the current one. Changes nothing, and the instance lives on after an error.
+    ///
+    /// # Errors
+    /// When there is no such state or no function for this version, and when a value can't be migrated.
+    pub fn migrate(&self, state: u32, from_version: u16, values: &BytesColumn) -> Result<BytesColumn, Error> {
+        rewrite(&self.memory.rewriters, &self.memory.descriptors, (state, from_version), values)
     }
 
     /// Runs `call`, and is dead after an error.
@@ -250,7 +261,7 @@ impl Memory {
         host: &'b dyn Host,
         mut each: impl FnMut(usize, &mut Context<'b, O>) -> crate::Result<()>,
     ) -> Result<Vec<Failure>, Error> {
-        let Self { task, states, keys, namespace, outputs, metrics, record } = self;
+        let Self { task, states, keys, namespace, outputs, metrics, record, .. } = self;
         namespace.begin();
         outputs.begin(!call.times.is_empty());
         let (times, watermark, now) = (call.times, call.watermark, call.now);
@@ -321,5 +332,7 @@ impl Memory {
 
 #[cfg(test)]
 mod answers;
+#[cfg(test)]
+mod migrations;
 #[cfg(test)]
 mod tests;

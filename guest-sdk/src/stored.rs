@@ -1,9 +1,10 @@
-//! Stored values as the host hands them over, checked, and what is said of those that do not decode.
+//! Stored values as the host hands them over, checked and decoded.
 
+use crate::Result;
 use crate::bytes::Strings;
-use crate::codec::{Value, short_name};
+use crate::codec::Value;
+use crate::former::{Formers, Step};
 use crate::wire::{Error as Fault, StoredColumn};
-use crate::{Error, Result};
 
 /// A column of stored values that does not contradict itself.
 #[derive(Clone, Copy)]
@@ -44,24 +45,11 @@ impl<'a> Stored<'a> {
 }
 
 /// The value of these bytes, which are of a version other than 0.
-pub(crate) fn decode<T: Value>(state: &str, current: u16, version: u16, bytes: &[u8]) -> Result<T> {
-    if version == current
+pub(crate) fn decode<T: Value>(formers: &Formers<T>, step: Step<'_>, bytes: &[u8]) -> Result<T> {
+    if step.from == step.to
         && let Ok(value) = T::decode(bytes)
     {
         return Ok(value);
     }
-    Err(undecodable::<T>(state, current, version))
-}
-
-/// Why a value of this version can't be read.
-#[cold]
-#[inline(never)]
-pub(crate) fn undecodable<T>(state: &str, current: u16, version: u16) -> Error {
-    let text = if version == current {
-        let name = short_name::<T>();
-        format!("state \"{state}\": the value stored under schema version {current} doesn't decode as {name}")
-    } else {
-        format!("state \"{state}\": the value has schema version {version}, the operator knows version {current} only")
-    };
-    text.into()
+    formers.migrate(step, bytes)
 }

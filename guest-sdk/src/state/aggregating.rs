@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::codec::Value;
 use crate::context::Context;
+use crate::former::Formers;
 use crate::operator::Operator;
 
 use super::{Handle, Point, PointHandle};
@@ -96,7 +97,7 @@ impl<A: Aggregate> AggregatingState<A> {
     /// Adds a value to the accumulator of the current key. Copies the accumulator, so that a record that fails can be undone.
     ///
     /// # Errors
-    /// When the stored bytes do not decode or are of another schema version.
+    /// When the stored bytes do not decode or are of a schema version that is not migrated.
     #[inline(always)]
     pub fn add<O: Operator>(&self, ctx: &mut Context<'_, O>, input: A::Input) -> Result<()> {
         self.change(ctx, |aggregate, accumulator| aggregate.add(accumulator, input))
@@ -147,13 +148,16 @@ impl<A: Aggregate> AggregatingState<A> {
 }
 
 impl<A: Aggregate> Handle for AggregatingState<A> {
+    type Stored = A::Accumulator;
     fn index(&self) -> u32 {
         self.point.index
+    }
+    fn formers(&self) -> Formers<A::Accumulator> {
+        self.point.formers()
     }
 }
 
 impl<A: Aggregate> PointHandle for AggregatingState<A> {
-    type Stored = A::Accumulator;
     fn point(&self) -> &Point<A::Accumulator> {
         &self.point
     }

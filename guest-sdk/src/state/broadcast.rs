@@ -4,18 +4,20 @@ use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use crate::Result;
 use crate::any_state::AnyState;
 use crate::bytes::{append, end};
 use crate::codec::Value;
 use crate::context::Context;
+use crate::former::{Formers, Step};
 use crate::guarded::Guarded;
 use crate::host::{Host, seldom};
 use crate::map_key::{self, KeyBytes, MapKey, Part};
 use crate::operator::Operator;
 use crate::pages::{PAGE_BYTES, Pages, Source};
-use crate::stored::{decode, undecodable};
+use crate::result::message;
+use crate::stored::decode;
 use crate::wire::{BytesColumn, Error as Fault, StoredColumn};
-use crate::{Error, Result};
 
 use super::Handle;
 
@@ -35,7 +37,7 @@ impl<K: MapKey, V: Value + Clone> BroadcastState<K, V> {
     /// The value at `key`; `None` when there is none.
     ///
     /// # Errors
-    /// When the stored bytes do not decode or are of another schema version.
+    /// When the stored bytes do not decode or are of a schema version that is not migrated.
     pub fn get<Q: KeyBytes + ?Sized, O: Operator>(&self, ctx: &Context<'_, O>, key: &Q) -> Result<Option<V>>
     where
         K: Borrow<Q>,
@@ -59,7 +61,7 @@ impl<K: MapKey, V: Value + Clone> BroadcastState<K, V> {
         let entries = self.load(ctx)?;
         let value = match entries.get(&encoded(key)) {
             Some((_, Ok(value))) => Some(value),
-            Some((_, Err(version))) => return Err(self.undecodable(*version)),
+            Some((_, Err(text))) => return Err((&**text).into()),
             None => None,
         };
         Ok(look(value))
@@ -68,11 +70,11 @@ impl<K: MapKey, V: Value + Clone> BroadcastState<K, V> {
     /// All entries in the order of their keys, as they are at this time: what is written meanwhile is not seen.
     ///
     /// # Errors
-    /// When the stored bytes of one of them do not decode or are of another schema version.
+    /// When the stored bytes of one of them do not decode or are of a schema version that is not migrated.
     pub fn entries<O: Operator>(&self, ctx: &Context<'_, O>) -> Result<BroadcastEntries<K, V>> {
         let entries = self.load(ctx)?;
         match entries.values().find_map(|(_, value)| value.as_ref().err()) {
-            Some(version) => Err(self.undecodable(*version)),
+            Some(text) => Err((&**text).into()),
             None => Ok(BroadcastEntries { entries }),
         }
     }
@@ -97,7 +99,7 @@ impl<K: MapKey, V: Value + Clone> BroadcastState<K, V> {
         self.write(ctx, encoded(key), None)
     }
 
-    fn write<O: Operator>(&self, ctx: &Context<'_, O>, key: Vec<u8>, entry: Option<(K, Result<V, u16>)>) -> Result<()> {
+    fn write<O: Operator>(&self, ctx: &Context<'_, O>, key: Vec<u8>, entry: Option<Entry<K, V>>) -> Result<()> {
         self.load(ctx)?;
         self.map.change(|map| {
             if !ctx.is_broadcast {
@@ -126,10 +128,6 @@ impl<K: MapKey, V: Value + Clone> BroadcastState<K, V> {
             Ok(entries)
         })
     }
-
-    fn undecodable(&self, version: u16) -> Error {
-        self.map.read(|map| undecodable::<V>(&map.name, map.version, version))
-    }
 }
 
 fn encoded<Q: KeyBytes + ?Sized>(key: &Q) -> Vec<u8> {
@@ -138,14 +136,21 @@ fn encoded<Q: KeyBytes + ?Sized>(key: &Q) -> Vec<u8> {
     bytes
 }
 
-impl<K, V> Handle for BroadcastState<K, V> {
+impl<K, V: Value> Handle for BroadcastState<K, V> {
+    type Stored = V;
     fn index(&self) -> u32 {
         self.map.read(|map| map.state)
     }
+    fn formers(&self) -> Formers<V> {
+        self.map.read(|map| map.formers.clone())
+    }
 }
 
-/// Entries by encoded key; in the place of a value that does not decode its schema version.
-type Entries<K, V> = BTreeMap<Vec<u8>, (K, Result<V, u16>)>;
+/// An entry; in the place of a value that does not decode the reason.
+type Entry<K, V> = (K, Result<V, Rc<str>>);
+
+/// Entries by encoded key.
+type Entries<K, V> = BTreeMap<Vec<u8>, Entry<K, V>>;
 
 /// All entries of broadcast state; see [`BroadcastState::entries`].
 ///
@@ -187,13 +192,14 @@ pub(crate) struct BroadcastMap<K, V> {
     name: String,
     state: u32,
     version: u16,
+    formers: Formers<V>,
     /// None: not read yet.
     entries: Option<Rc<Entries<K, V>>>,
     /// Keys whose entries differ from the host's.
     changed: BTreeSet<Vec<u8>>,
     /// The record that wrote last, and for each of its writes what was there and whether that differed from the host's.
     record: u64,
-    old: Vec<(Vec<u8>, Option<(K, Result<V, u16>)>, bool)>,
+    old: Vec<(Vec<u8>, Option<Entry<K, V>>, bool)>,
 }
 
 impl<K: MapKey, V: Value + Clone> BroadcastMap<K, V> {
@@ -202,6 +208,7 @@ impl<K: MapKey, V: Value + Clone> BroadcastMap<K, V> {
             name: name.to_owned(),
             state,
             version: 1,
+            formers: Formers::default(),
             entries: None,
             changed: BTreeSet::new(),
             record: 0,
@@ -213,7 +220,9 @@ impl<K: MapKey, V: Value + Clone> BroadcastMap<K, V> {
         let mut entries = BTreeMap::new();
         let mut pages = Pages::new(host, (self.state, self.version), Source::Broadcast, true, PAGE_BYTES);
         while let Some(raw) = pages.peek()? {
-            let value = decode(&self.name, self.version, raw.version, raw.bytes).map_err(|_| raw.version);
+            let step = Step { state: &self.name, from: raw.version, to: self.version };
+            let value = decode(&self.formers, step, raw.bytes);
+            let value = value.map_err(|error| message(&error).into());
             entries.insert(raw.key.to_vec(), (map_key::decode(raw.key)?, value));
             pages.advance();
         }
@@ -225,14 +234,14 @@ impl<K: MapKey, V: Value + Clone> BroadcastMap<K, V> {
         Rc::make_mut(self.entries.get_or_insert_default())
     }
 
-    fn put(&mut self, key: Vec<u8>, entry: Option<(K, Result<V, u16>)>) -> Option<(K, Result<V, u16>)> {
+    fn put(&mut self, key: Vec<u8>, entry: Option<Entry<K, V>>) -> Option<Entry<K, V>> {
         match entry {
             Some(entry) => self.entries().insert(key, entry),
             None => self.entries().remove(&key),
         }
     }
 
-    fn write(&mut self, record: u64, key: Vec<u8>, entry: Option<(K, Result<V, u16>)>) {
+    fn write(&mut self, record: u64, key: Vec<u8>, entry: Option<Entry<K, V>>) {
         if self.record != record {
             self.record = record;
             self.old.clear();

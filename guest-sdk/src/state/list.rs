@@ -1,7 +1,6 @@
 //! A list per key: what a call adds is gathered as bytes and handed over at its end.
 
 use std::collections::BTreeSet;
-use std::marker::PhantomData;
 use std::rc::Rc;
 
 use crate::Result;
@@ -11,6 +10,7 @@ use crate::codec::Value;
 use crate::column::keyless;
 use crate::context::{Context, NO_SLOT};
 use crate::entries::trim;
+use crate::former::{Formers, Step};
 use crate::guarded::Guarded;
 use crate::host::{Host, seldom};
 use crate::operator::Operator;
@@ -46,12 +46,12 @@ use super::Handle;
 /// ```
 pub struct ListState<T> {
     list: Rc<Guarded<List>>,
-    items: PhantomData<fn() -> T>,
+    formers: Formers<T>,
 }
 
 impl<T: Value> ListState<T> {
     pub(crate) fn new(list: Rc<Guarded<List>>) -> Self {
-        Self { list, items: PhantomData }
+        Self { list, formers: Formers::default() }
     }
 
     /// Adds an item to the end of the current key's list.
@@ -128,8 +128,8 @@ impl<T: Value> ListState<T> {
                 if cleared {
                     stored.skip();
                 }
-                let (name, version) = (list.name.clone(), list.version);
-                Ok(ListItems { name, version, stored, added: added.into_iter(), items: PhantomData })
+                let (name, version, formers) = (list.name.clone(), list.version, self.formers.clone());
+                Ok(ListItems { name, version, formers, stored, added: added.into_iter() })
             })
         })
     }
@@ -151,9 +151,13 @@ impl<T: Value> ListState<T> {
     }
 }
 
-impl<T> Handle for ListState<T> {
+impl<T: Value> Handle for ListState<T> {
+    type Stored = T;
     fn index(&self) -> u32 {
         self.list.read(|list| list.state)
+    }
+    fn formers(&self) -> Formers<T> {
+        self.formers.clone()
     }
 }
 
@@ -161,16 +165,19 @@ impl<T> Handle for ListState<T> {
 pub struct ListItems<'b, T> {
     name: Rc<str>,
     version: u16,
+    formers: Formers<T>,
     stored: Pages<'b>,
     added: std::vec::IntoIter<Vec<u8>>,
-    items: PhantomData<fn() -> T>,
 }
 
 impl<T: Value> Iterator for ListItems<'_, T> {
     type Item = Result<T>;
 
     fn next(&mut self) -> Option<Result<T>> {
-        let decode = |version, bytes: &[u8]| stored::decode(&self.name, self.version, version, bytes);
+        let decode = |from, bytes: &[u8]| {
+            let step = Step { state: &self.name, from, to: self.version };
+            stored::decode(&self.formers, step, bytes)
+        };
         match self.stored.peek() {
             Ok(Some(item)) => {
                 let decoded = decode(item.version, item.bytes);

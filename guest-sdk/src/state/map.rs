@@ -9,6 +9,7 @@ use crate::Result;
 use crate::codec::Value;
 use crate::context::Context;
 use crate::entries::{At, Changes, Entries};
+use crate::former::{Formers, Step};
 use crate::guarded::Guarded;
 use crate::map_key::{self, KeyBytes, MapKey, Part};
 use crate::operator::Operator;
@@ -62,7 +63,7 @@ impl<K: MapKey, V: Value> MapState<K, V> {
     /// The value at `key` in the map of the current key; `None` when there is none.
     ///
     /// # Errors
-    /// When the stored bytes do not decode or are of another schema version, and when the record has no key.
+    /// When the stored bytes do not decode or are of a schema version that is not migrated, and when the record has no key.
     pub fn get<Q: KeyBytes + ?Sized, O: Operator>(&self, ctx: &Context<'_, O>, key: &Q) -> Result<Option<V>>
     where
         K: Borrow<Q>,
@@ -170,12 +171,14 @@ impl<K: MapKey, V: Value> MapState<K, V> {
             let changes = self.entries.changes(slot, namespace)?;
             Ok((Source::Keyed { slot, namespace: namespace.to_vec() }, changes))
         })?;
-        let (name, state) = self.entries.read(|entries| (entries.name(), (entries.state(), entries.version())));
+        let (name, formers) = self.entries.read(|entries| (entries.name(), entries.formers()));
+        let state = self.entries.read(|entries| (entries.state(), entries.version()));
         let mut stored = Pages::new(ctx.host, state, source, true, page_bytes);
         if cleared {
             stored.skip();
         }
-        Ok(MapEntries { name, version: state.1, stored, changed: entries.into_iter().peekable(), types: PhantomData })
+        let changed = entries.into_iter().peekable();
+        Ok(MapEntries { name, version: state.1, formers, stored, changed, keys: PhantomData })
     }
 
     /// Calls `work` with the place of an entry.
@@ -199,8 +202,12 @@ impl<K: MapKey, V: Value> MapState<K, V> {
 }
 
 impl<K, V: Value> Handle for MapState<K, V> {
+    type Stored = V;
     fn index(&self) -> u32 {
         self.entries.read(|entries| entries.state())
+    }
+    fn formers(&self) -> Formers<V> {
+        self.entries.read(|entries| entries.formers())
     }
 }
 
@@ -208,14 +215,16 @@ impl<K, V: Value> Handle for MapState<K, V> {
 pub struct MapEntries<'b, K, V> {
     name: Rc<str>,
     version: u16,
+    formers: Formers<V>,
     stored: Pages<'b>,
     changed: std::iter::Peekable<std::vec::IntoIter<(Vec<u8>, Option<Vec<u8>>)>>,
-    types: PhantomData<fn() -> (K, V)>,
+    keys: PhantomData<fn() -> K>,
 }
 
 impl<K: MapKey, V: Value> MapEntries<'_, K, V> {
-    /// Takes one entry of what the host has or of what was changed, and shows it if it is one: name, version, key and value. False: there are no more.
-    fn step(&mut self, show: impl FnOnce(&str, u16, &[u8], &[u8])) -> Result<bool> {
+    /// Takes one entry of what the host has or of what was changed, and shows it if it is one: its version, key and value. False: there are no more.
+    fn step(&mut self, show: impl FnOnce(&Formers<V>, Step<'_>, &[u8], &[u8])) -> Result<bool> {
+        let step = |from| Step { state: &self.name, from, to: self.version };
         let stored = self.stored.peek()?;
         let first_changed = match (&stored, self.changed.peek()) {
             (None, None) => return Ok(false),
@@ -225,7 +234,7 @@ impl<K: MapKey, V: Value> MapEntries<'_, K, V> {
         };
         if !first_changed {
             if let Some(stored) = stored {
-                show(&self.name, stored.version, stored.key, stored.bytes);
+                show(&self.formers, step(stored.version), stored.key, stored.bytes);
             }
             self.stored.advance();
             return Ok(true);
@@ -235,7 +244,7 @@ impl<K: MapKey, V: Value> MapEntries<'_, K, V> {
                 self.stored.advance();
             }
             if let Some(value) = value {
-                show(&self.name, self.version, &key, &value);
+                show(&self.formers, step(self.version), &key, &value);
             }
         }
         Ok(true)
@@ -246,12 +255,11 @@ impl<K: MapKey, V: Value> Iterator for MapEntries<'_, K, V> {
     type Item = Result<(K, V)>;
 
     fn next(&mut self) -> Option<Result<(K, V)>> {
-        let current = self.version;
         let mut found = None;
         while found.is_none() {
-            let more = self.step(|name, version, key, value| {
+            let more = self.step(|formers, step, key, value| {
                 let entry = map_key::decode::<K>(key).and_then(|key| {
-                    let value = stored::decode::<V>(name, current, version, value)?;
+                    let value = stored::decode(formers, step, value)?;
                     Ok((key, value))
                 });
                 found = Some(entry);

@@ -17,23 +17,28 @@ pub use map::{MapEntries, MapState};
 pub use operator_list::OperatorList;
 pub use point::{ReducingState, ValueState};
 
+use crate::former::Formers;
+
 pub(crate) use broadcast::BroadcastMap;
 pub(crate) use list::List;
 pub(crate) use operator_list::Items;
 
 /// Names a state in a [`Declaration`](crate::Declaration).
 pub trait Handle {
+    /// What is stored: the value, the accumulator, the item, or what lies at a map key.
+    type Stored: crate::codec::Value;
+
     /// The state's number.
     #[doc(hidden)]
     fn index(&self) -> u32;
+
+    /// What the state's former versions become.
+    #[doc(hidden)]
+    fn formers(&self) -> Formers<Self::Stored>;
 }
 
 /// Names a state of single values: [`ValueState`], [`ReducingState`] or [`AggregatingState`].
 pub trait PointHandle: Handle {
-    /// What is stored.
-    #[doc(hidden)]
-    type Stored: crate::codec::Value;
-
     #[doc(hidden)]
     fn point(&self) -> &Point<Self::Stored>;
 }

@@ -7,6 +7,7 @@ use crate::any_state::AnyState;
 use crate::bytes::end;
 use crate::codec::Value;
 use crate::context::Context;
+use crate::former::{Formers, Step};
 use crate::guarded::Guarded;
 use crate::host::{Host, seldom};
 use crate::operator::Operator;
@@ -99,9 +100,13 @@ impl<T: Value> OperatorList<T> {
     }
 }
 
-impl<T> Handle for OperatorList<T> {
+impl<T: Value> Handle for OperatorList<T> {
+    type Stored = T;
     fn index(&self) -> u32 {
         self.items.read(|items| items.state)
+    }
+    fn formers(&self) -> Formers<T> {
+        self.items.read(|items| items.formers.clone())
     }
 }
 
@@ -110,6 +115,7 @@ pub(crate) struct Items<T> {
     name: String,
     state: u32,
     version: u16,
+    formers: Formers<T>,
     items: Vec<T>,
     is_changed: bool,
     /// The record that wrote last, what was there before it, and whether that differed from what the host has.
@@ -130,6 +136,7 @@ impl<T> Items<T> {
             name: name.to_owned(),
             state,
             version: 1,
+            formers: Formers::default(),
             items: Vec::new(),
             is_changed: false,
             record: 0,
@@ -178,8 +185,9 @@ impl<T: Value> AnyState for Guarded<Items<T>> {
             let column = seldom::get_list(host, items.state)?;
             let values = Stored::new("an operator's list", &column, items.version)?;
             for index in 0..values.len() {
-                let (version, bytes) = values.get(index);
-                let item = stored::decode(&items.name, items.version, version, bytes);
+                let (from, bytes) = values.get(index);
+                let step = Step { state: &items.name, from, to: items.version };
+                let item = stored::decode(&items.formers, step, bytes);
                 items.items.push(item.map_err(|error| Fault::State(message(&error)))?);
             }
             Ok(())

@@ -2,8 +2,9 @@
 
 use crate::Result;
 use crate::codec::Value;
-use crate::column::{Shared, set};
+use crate::column::{Column, Shared, set};
 use crate::context::Context;
+use crate::former::Formers;
 use crate::operator::Operator;
 
 use super::{Handle, PointHandle};
@@ -32,6 +33,10 @@ impl<T: Value> Point<T> {
     #[inline(always)]
     pub(crate) fn set<O: Operator>(&self, ctx: &Context<'_, O>, value: Option<T>) -> Result<()> {
         set(&self.column, ctx, value)
+    }
+
+    pub(crate) fn formers(&self) -> Formers<T> {
+        self.column.read(Column::formers)
     }
 }
 
@@ -71,7 +76,7 @@ impl<T: Value> ValueState<T> {
     /// The value of the current key; `None` when there is none. Large values are cheaper to look at by [`ValueState::with`].
     ///
     /// # Errors
-    /// When the stored bytes do not decode or are of another schema version.
+    /// When the stored bytes do not decode or are of a schema version that is not migrated.
     #[inline(always)]
     pub fn get<O: Operator>(&self, ctx: &Context<'_, O>) -> Result<Option<T>>
     where
@@ -158,7 +163,7 @@ impl<T: Value + Clone> ReducingState<T> {
     /// Folds `value` into the value of the current key and returns the result.
     ///
     /// # Errors
-    /// When the stored bytes do not decode or are of another schema version.
+    /// When the stored bytes do not decode or are of a schema version that is not migrated.
     #[inline(always)]
     pub fn add<O: Operator>(&self, ctx: &mut Context<'_, O>, value: T) -> Result<T> {
         let new = match self.get(ctx)? {
@@ -190,14 +195,17 @@ impl<T: Value + Clone> ReducingState<T> {
 
 macro_rules! handles {
     ($($state:ident),*) => {$(
-        impl<T> Handle for $state<T> {
+        impl<T: Value> Handle for $state<T> {
+            type Stored = T;
             fn index(&self) -> u32 {
                 self.point.index
+            }
+            fn formers(&self) -> Formers<T> {
+                self.point.formers()
             }
         }
 
         impl<T: Value> PointHandle for $state<T> {
-            type Stored = T;
             fn point(&self) -> &Point<T> {
                 &self.point
             }

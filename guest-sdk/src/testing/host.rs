@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
-use crate::descriptor::Descriptor;
 use crate::output::Keying;
 use crate::wire::{Keys, Prefetched, StoredColumn};
 
@@ -47,12 +46,12 @@ pub(super) struct TestHost {
 }
 
 impl TestHost {
-    pub(super) fn new(descriptor: &Descriptor) -> Self {
+    pub(super) fn new(tables: Vec<Table>, keying: Keying, now: i64) -> Self {
         Self {
-            tables: descriptor.states.iter().cloned().map(Table::new).collect(),
-            keying: descriptor.keying.clone(),
+            tables,
+            keying,
             phase: Phase::Open,
-            now: 0,
+            now,
             slots: HashMap::new(),
             keys: Vec::new(),
             order: VecDeque::new(),

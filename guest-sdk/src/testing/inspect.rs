@@ -1,5 +1,7 @@
 //! Looking at state, and putting it there, whatever the operator has done.
 
+use std::collections::BTreeMap;
+
 use crate::codec::{Decode, Encode};
 use crate::descriptor::StateKind;
 use crate::input::Inputs;
@@ -9,9 +11,9 @@ use crate::schema::Schema;
 
 use super::host::TestHost;
 use super::table::Place;
-use super::{Harness, decoded, encoded};
+use super::{Harness, column, decoded, encoded};
 
-/// All functions panic when there is no such state, or when it is of another kind or type.
+/// All functions panic when there is no such state, or when it is of another kind or type. Values of former schema versions are shown as the operator would see them.
 impl<O: Operator, I: Inputs<O>> Harness<O, I> {
     /// The value, or the accumulator, that `key` has in a state.
     pub fn state<T: for<'a> Decode<'a>>(&mut self, name: &str, key: impl Encode) -> Option<T> {
@@ -25,7 +27,7 @@ impl<O: Operator, I: Inputs<O>> Harness<O, I> {
         let host = self.host.borrow();
         let table = &host.tables[index];
         assert!(table.descriptor.kind.is_point(), "state \"{name}\" is not one of single values");
-        table.get(&place, host.now).map(|(_, bytes)| decoded(bytes))
+        table.get(&place, host.now).map(|(version, bytes)| decoded(&self.current(index, version, bytes)))
     }
 
     /// The items of the list that `key` has in a state.
@@ -51,7 +53,8 @@ impl<O: Operator, I: Inputs<O>> Harness<O, I> {
         let host = self.host.borrow();
         let table = &host.tables[index];
         assert!(table.is(&[StateKind::Map]), "state \"{name}\" is no map");
-        table.get(&(encoded(&key), Vec::new(), bytes), host.now).map(|(_, bytes)| decoded(bytes))
+        let stored = table.get(&(encoded(&key), Vec::new(), bytes), host.now);
+        stored.map(|(version, bytes)| decoded(&self.current(index, version, bytes)))
     }
 
     /// The entries of the map that `key` has in a state, in their order.
@@ -107,6 +110,13 @@ impl<O: Operator, I: Inputs<O>> Harness<O, I> {
         self.host.borrow().state_len(index)
     }
 
+    /// How many values a state holds of each schema version: those of former versions have not been written since. Values that have expired count as long as they are
+    /// there.
+    pub fn state_versions(&mut self, name: &str) -> BTreeMap<u16, usize> {
+        let index = self.state_index(name);
+        self.host.borrow().tables[index].versions()
+    }
+
     fn put_bytes(&mut self, name: &str, place: Place, version: u16, bytes: &[u8]) {
         let index = self.state_index(name);
         let host: &mut TestHost = self.host.get_mut();
@@ -139,6 +149,17 @@ impl<O: Operator, I: Inputs<O>> Harness<O, I> {
         raw.into_iter().map(|(key, bytes)| (key_of(&key), decoded(&bytes))).collect()
     }
 
+    /// Stored bytes of any version as those of the current one.
+    fn current(&self, index: usize, version: u16, bytes: &[u8]) -> Vec<u8> {
+        if version == self.descriptor.states[index].version {
+            return bytes.to_vec();
+        }
+        match self.runner.migrate(index as u32, version, &column([bytes].into_iter())) {
+            Ok(migrated) => migrated.data,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
     /// Map keys and values.
     fn raw(&self, index: usize, kinds: &[StateKind], key: &[u8], namespace: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
         let host = self.host.borrow();
@@ -147,7 +168,8 @@ impl<O: Operator, I: Inputs<O>> Harness<O, I> {
         let places = table.range(key, namespace, &[], host.now).into_iter();
         places
             .map(|place| {
-                let bytes = table.get(&place, host.now).map(|(_, bytes)| bytes.to_vec()).unwrap_or_default();
+                let (version, bytes) = table.get(&place, host.now).unwrap_or_default();
+                let bytes = self.current(index, version, bytes);
                 (place.2, bytes)
             })
             .collect()

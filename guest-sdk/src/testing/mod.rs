@@ -39,6 +39,7 @@ mod imports;
 mod inspect;
 mod render;
 mod setup;
+mod snapshot;
 mod table;
 
 use std::cell::RefCell;
@@ -58,6 +59,8 @@ use crate::wire::{Batch, BytesColumn};
 
 use self::host::{Phase, TestHost};
 pub use self::setup::Setup;
+pub use self::snapshot::Snapshot;
+use self::table::Table;
 
 /// A result, as bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,7 +168,7 @@ impl<O: Operator, I: Inputs<O>> Harness<O, I> {
     /// Opens the operator as `setup` says.
     ///
     /// # Panics
-    /// When the operator's `open` returns an error.
+    /// When the operator's `open` returns an error, or it can't go on with what is [restored](Setup::restore).
     #[must_use]
     pub fn with(setup: Setup) -> Self {
         match Self::open(setup) {
@@ -177,10 +180,14 @@ impl<O: Operator, I: Inputs<O>> Harness<O, I> {
     /// Opens the operator as `setup` says.
     ///
     /// # Errors
-    /// The text of the error that the operator's `open` returned.
-    pub fn open(setup: Setup) -> Result<Self, String> {
+    /// The text of the error that the operator's `open` returned; or all reasons why it can't go on with what is [restored](Setup::restore).
+    pub fn open(mut setup: Setup) -> Result<Self, String> {
         let descriptor = Descriptor::of::<O, I>("0.0.0");
-        let host = RefCell::new(TestHost::new(&descriptor));
+        let tables = match setup.snapshot.take() {
+            Some(snapshot) => snapshot.into_tables(&descriptor)?,
+            None => descriptor.states.iter().cloned().map(Table::new).collect(),
+        };
+        let host = RefCell::new(TestHost::new(tables, descriptor.keying.clone(), setup.now.as_millis()));
         let task = setup.task_info(&descriptor.name);
         let runner = Runner::open(&setup.config.to_string(), task, &host).map_err(|error| error.to_string())?;
         Ok(Self { descriptor, runner, host, setup, pending: Vec::new(), done: 0, failures: Vec::new() })

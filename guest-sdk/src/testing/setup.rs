@@ -5,6 +5,8 @@ use serde_json::Value as JsonValue;
 use crate::time::EventTime;
 use crate::wire::TaskInfo;
 
+use super::snapshot::Snapshot;
+
 /// How an operator is run: configuration, sizes, times.
 ///
 /// ```
@@ -22,6 +24,7 @@ pub struct Setup {
     pub(super) watermark: Option<EventTime>,
     pub(super) task: u32,
     pub(super) parallelism: u32,
+    pub(super) snapshot: Option<Snapshot>,
 }
 
 impl Default for Setup {
@@ -35,6 +38,7 @@ impl Default for Setup {
             watermark: None,
             task: 0,
             parallelism: 1,
+            snapshot: None,
         }
     }
 }
@@ -92,6 +96,14 @@ impl Setup {
     pub fn task(mut self, task: u32, parallelism: u32) -> Self {
         assert!(task < parallelism, "there is no task {task} of {parallelism}");
         (self.task, self.parallelism) = (task, parallelism);
+        self
+    }
+
+    /// What the operator goes on with, and the times that come with it; no state by default.
+    #[must_use]
+    pub fn restore(mut self, snapshot: Snapshot) -> Self {
+        (self.now, self.watermark) = (snapshot.now, snapshot.watermark);
+        self.snapshot = Some(snapshot);
         self
     }
 

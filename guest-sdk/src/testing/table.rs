@@ -9,7 +9,7 @@ use crate::ttl::Refresh;
 /// Where an entry of keyed state lies: key, namespace, and map key or place in the list.
 pub(super) type Place = (Vec<u8>, Vec<u8>, Vec<u8>);
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Stored {
     version: u16,
     bytes: Vec<u8>,
@@ -17,7 +17,8 @@ struct Stored {
     written: i64,
 }
 
-/// The entries of one state.
+/// The entries of one state, which may be of former versions: the descriptor is the current one.
+#[derive(Clone, Debug)]
 pub(super) struct Table {
     pub(super) descriptor: StateDescriptor,
     entries: BTreeMap<Place, Stored>,
@@ -28,6 +29,11 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn new(descriptor: StateDescriptor) -> Self {
         Self { descriptor, entries: BTreeMap::new(), appended: 0 }
+    }
+
+    /// The same entries for another version of the operator.
+    pub(super) fn of(self, descriptor: StateDescriptor) -> Self {
+        Self { descriptor, ..self }
     }
 
     fn is_alive(&self, stored: &Stored, now: i64) -> bool {
@@ -86,6 +92,13 @@ impl Table {
     /// Keys that have an entry, each as often as it has one.
     pub(super) fn keys(&self, now: i64) -> impl Iterator<Item = &Vec<u8>> {
         self.entries.iter().filter(move |(_, stored)| self.is_alive(stored, now)).map(|((key, _, _), _)| key)
+    }
+
+    /// How many entries there are of each schema version.
+    pub(super) fn versions(&self) -> BTreeMap<u16, usize> {
+        let mut versions = BTreeMap::new();
+        self.entries.values().for_each(|stored| *versions.entry(stored.version).or_default() += 1);
+        versions
     }
 
     pub(super) fn is(&self, kinds: &[StateKind]) -> bool {
