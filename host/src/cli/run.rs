@@ -32,8 +32,12 @@ pub(super) fn run(args: RunArgs, process_start: Instant) -> anyhow::Result<u8> {
     if args.json && job.sinks.iter().any(|sink| matches!(sink.kind, SinkKind::Stdout { .. })) {
         bail!("--json and a stdout sink both want standard output: use --report FILE, or another sink");
     }
-    let start =
-        Start { from: args.from, discard_results_after: args.discard_results_after, dropped: Default::default() };
+    let start = Start {
+        from: args.from,
+        discard_results_after: args.discard_results_after,
+        dropped: Default::default(),
+        claim: Default::default(),
+    };
     if job.checkpoint.is_none() {
         begins_at_the_beginning(&start)?;
     }
