@@ -204,6 +204,8 @@ pub struct Task {
     exchange: Option<barrier::Exchange>,
     /// The checkpoint whose barrier was sent on last.
     last_barrier: Option<CheckpointId>,
+    /// Work of its sinks was handed to others.
+    sinks_have_worked: bool,
     /// The end of its input has come.
     ended: bool,
 }
@@ -251,6 +253,7 @@ impl Task {
             last_fed: None,
             exchange: None,
             last_barrier: None,
+            sinks_have_worked: false,
             ended: false,
         }
     }
