@@ -32,7 +32,7 @@ struct Total {
 struct Config {
     /// It traps at the record of this number.
     trap_at: Option<u64>,
-    /// It never comes back from it.
+    /// It never comes back from this number.
     hang_at: Option<u64>,
     /// So many values are migrated, and the next one can't be.
     migrations: Option<u64>,
@@ -83,7 +83,7 @@ impl Operator for Tally {
     fn process(&mut self, number: u64, ctx: &mut Context<Self>) -> Result<()> {
         self.records += 1;
         assert!(Some(self.records) != self.config.trap_at, "as configured");
-        if Some(self.records) == self.config.hang_at {
+        if Some(number) == self.config.hang_at {
             while std::hint::black_box(true) {}
         }
         let Total { total, count } = self.total.get(ctx)?.unwrap_or(Total { total: 0, count: 0 });
