@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, fs};
 
+use serde_json::Value;
 use wasmill::job::Executor;
 
 use crate::{
-    harness::{Job, assert_same, root, texts},
+    harness::{Job, Ran, assert_same, folder, root, texts},
     reference::{self, lessons, sensors},
-    ways::{PARALLELISMS, ways},
+    ways::{PARALLELISMS, Way, ways},
 };
 
 const EXECUTORS: [Executor; 2] = [Executor::Threads, Executor::Seeded(0x5eed)];
@@ -40,13 +41,18 @@ enum Keeps {
 #[track_caller]
 fn check(job: &Job, (keeps, sink): (Keeps, &str), parallelisms: &[u32], expected: &[String]) {
     for way in ways(parallelisms) {
-        let ran = way.of(job).into_files(sink).run();
-        assert_same(&ran.lines(sink), expected, &way.to_string());
-        let report = &ran.report.sinks[sink];
-        assert_eq!((report.records_out, report.parallelism), (expected.len() as u64, way.parallelism), "{way}");
-        let evicted: u64 = ran.report.operators.values().filter_map(|it| it.metrics.get("state-evicted")).sum();
-        assert_eq!(evicted > 0, keeps == Keeps::State && way.is_tiny(), "{way}: {evicted} entries went to disk");
+        compare(&way.of(job).into_files(sink).run(), way, (keeps, sink), expected);
     }
+}
+
+/// Compares what a sink got in one of the ways.
+#[track_caller]
+fn compare(ran: &Ran, way: Way, (keeps, sink): (Keeps, &str), expected: &[String]) {
+    assert_same(&ran.lines(sink), expected, &way.to_string());
+    let report = &ran.report.sinks[sink];
+    assert_eq!((report.records_out, report.parallelism), (expected.len() as u64, way.parallelism), "{way}");
+    let evicted: u64 = ran.report.operators.values().filter_map(|it| it.metrics.get("state-evicted")).sum();
+    assert_eq!(evicted > 0, keeps == Keeps::State && way.is_tiny(), "{way}: {evicted} entries went to disk");
 }
 
 fn word_count() -> Job {
@@ -134,6 +140,47 @@ fn price_alert_gives_each_alert_once_whichever_input_is_faster() {
         let job = Job::of_plugin("price-alert").sets(&[("parallelism", "3"), ("batch.records", "5")]);
         let ran = job.on(Executor::Seeded(seed)).into_files("alerts").run();
         assert_same(&ran.lines("alerts"), &golden, &format!("seed {seed}"));
+    }
+}
+
+/// The first payments of `fraud-rules`, in their order.
+fn payments(count: u32) -> Vec<Value> {
+    let text = format!(
+        r#"
+        name = "payments"
+        [[source]]
+        id         = "payments"
+        type       = "datagen"
+        generator  = "nexmark"
+        events     = "bid"
+        event-rate = 100
+        count      = {count}
+        [[sink]]
+        id     = "out"
+        type   = "stdout"
+        inputs = ["payments"]
+        "#
+    );
+    let mut payments = Job::of_text(&text).into_files("out").run().documents("out");
+    payments.sort_by_key(|payment| payment["date_time"].as_u64());
+    payments
+}
+
+#[test]
+fn fraud_rules_gives_an_alert_for_each_broken_rule_in_both_versions() {
+    let payments = payments(3_000);
+    for (plugin, version) in [("fraud-rules", 1), ("fraud-rules-v2", 2)] {
+        let golden = golden_lines(plugin);
+        assert_same(&lessons::fraud_lines(&payments, version), &golden, "reference");
+        let job = Job::of_plugin(plugin)
+            .sets(&[("source.payments.count", "3000"), ("source.payments.rate", "1000000000")])
+            .into_files("alerts");
+        for way in ways(&PARALLELISMS) {
+            // A run would go on from the last checkpoint of the one before.
+            let storage = folder();
+            let ran = way.of(&job).set("checkpoint.storage", storage.path().display()).run();
+            compare(&ran, way, (Keeps::State, "alerts"), &golden);
+        }
     }
 }
 

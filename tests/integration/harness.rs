@@ -102,6 +102,12 @@ impl Job {
         self
     }
 
+    /// With another id for one of its vertices, wherever its text names it.
+    pub(crate) fn renamed(mut self, id: &str, other: &str) -> Self {
+        self.text = self.text.map(|text| text.replace(&format!("\"{id}\""), &format!("\"{other}\"")));
+        self
+    }
+
     /// As `--set` does it.
     pub(crate) fn set(mut self, path: &str, value: impl ToString) -> Self {
         self.sets.push(format!("{path}={}", value.to_string()));

@@ -18,6 +18,7 @@ mod restores;
 mod simulation;
 mod sources;
 mod stop;
+mod swaps;
 mod two_inputs;
 mod ways;
 mod wit;

@@ -6,6 +6,7 @@ mod fixture;
 mod hook;
 mod outage;
 mod rescaling;
+mod savepoints;
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Instant};
 

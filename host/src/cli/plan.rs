@@ -20,7 +20,7 @@ pub(super) fn plan(args: PlanArgs) -> anyhow::Result<u8> {
     let job = read_job(&args.job)?;
     let mut loader = Loader::new(cache_folder().as_deref())?;
     let prepared = prepare(job, &mut loader, &mut show::say)?;
-    let start = Start { from: args.from, discard_results_after: None, dropped: args.drop_state.into_iter().collect() };
+    let start = Start { from: args.from, dropped: args.drop_state.into_iter().collect(), ..Start::default() };
     if prepared.spec.checkpoint.is_none() {
         begins_at_the_beginning(&start)?;
     }

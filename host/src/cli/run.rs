@@ -19,7 +19,9 @@ use super::{
     serve, show,
 };
 use crate::{
-    job::{DropState, DumpFolder, Executor, Live, Loader, Outcome, Report, RunOptions, Start, StartFrom, prepare},
+    job::{
+        Claim, DropState, DumpFolder, Executor, Live, Loader, Outcome, Report, RunOptions, Start, StartFrom, prepare,
+    },
     runtime::Control,
     spec::{JobFile, SinkKind, Surroundings},
 };
@@ -32,10 +34,14 @@ pub(super) fn run(args: RunArgs, process_start: Instant) -> anyhow::Result<u8> {
     if args.json && job.sinks.iter().any(|sink| matches!(sink.kind, SinkKind::Stdout { .. })) {
         bail!("--json and a stdout sink both want standard output: use --report FILE, or another sink");
     }
+    if args.claim && !matches!(args.from, StartFrom::Place(_)) {
+        bail!("--claim is about the savepoint that a run begins from: give its place by --from");
+    }
     let start = Start {
         from: args.from,
         discard_results_after: args.discard_results_after,
         dropped: args.drop_state.into_iter().collect(),
+        claim: if args.claim { Claim::Yes } else { Claim::No },
     };
     if job.checkpoint.is_none() {
         begins_at_the_beginning(&start)?;

@@ -99,6 +99,11 @@ impl Live {
         Ok(answers)
     }
 
+    /// It was asked to end.
+    pub(in crate::job) fn stopping(&self) {
+        self.facts().state = JobState::Stopping;
+    }
+
     /// The run is over: whoever waits for an answer gets none.
     pub(in crate::job) fn end(&self) {
         let mut facts = self.facts();

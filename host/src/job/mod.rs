@@ -34,7 +34,7 @@ pub use plugins::{JobError, Loader, Located};
 pub use prepare::{PreparedJob, prepare};
 pub use report::{CheckpointReport, LastCheckpointReport, Outcome, Report, VertexReport};
 pub use run::{Executor, Happening, Landmark, Moment, Progress, RunOptions, Simulation};
-pub use start::{Start, StartFrom};
+pub use start::{Claim, Start, StartFrom};
 pub use stored_state::{
     CheckpointManifest, CheckpointedOperator, CheckpointedPlugin, CheckpointedSink, CheckpointedSource,
     CheckpointedTask, Checkpoints, Counted, DamagedFile, Deletion, DeletionError, DescribedState, DumpManifest, Ended,

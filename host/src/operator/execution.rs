@@ -259,11 +259,14 @@ impl Execution {
         left
     }
 
-    /// The last call.
+    /// The last call. Before it the operator writes out operator state, where checkpoints are taken: the last one comes when there is nobody to be asked any more.
     ///
     /// # Errors
     /// A fault that fails the job.
     pub fn close(&mut self, time: CallTime) -> Result<(), Fault> {
+        if self.snapshots.is_some() {
+            self.write_out(time)?;
+        }
         self.exchange.begin(Phase::Closed, false);
         self.closed = true;
         self.instance.close(time, &mut self.exchange).map_err(|fault| self.located(fault, "in close"))

@@ -37,6 +37,8 @@ use crate::{
 pub struct Control {
     /// Sources stop reading; what was read is processed to its end.
     pub stop: AtomicBool,
+    /// When sources stop, the last watermark goes through behind what was read.
+    drain: AtomicBool,
     /// Tasks end at once: one of them failed.
     pub abort: AtomicBool,
     /// The reader of a sink's results has gone.
@@ -54,6 +56,16 @@ pub struct Control {
 }
 
 impl Control {
+    /// Lets sources stop reading.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+    }
+
+    /// To be called before [`Self::stop`]: event time comes to its end, so that what waits for it happens (Flink: "drain").
+    pub fn drain(&self) {
+        self.drain.store(true, Ordering::Release);
+    }
+
     /// Asks all tasks for a checkpoint.
     pub fn ask_for(&self, id: CheckpointId) {
         self.asked_for.store(id.0, Ordering::Release);
@@ -192,6 +204,8 @@ pub struct Task {
     exchange: Option<barrier::Exchange>,
     /// The checkpoint whose barrier was sent on last.
     last_barrier: Option<CheckpointId>,
+    /// Work of its sinks was handed to others.
+    sinks_have_worked: bool,
     /// The end of its input has come.
     ended: bool,
 }
@@ -239,6 +253,7 @@ impl Task {
             last_fed: None,
             exchange: None,
             last_barrier: None,
+            sinks_have_worked: false,
             ended: false,
         }
     }
@@ -296,7 +311,7 @@ impl Task {
         let now = self.clock.elapsed();
         if self.control.stop.load(Ordering::Relaxed) {
             self.give_gathered()?;
-            self.phase = Phase::Stopping(0);
+            self.begin_stopping();
             return Ok(Progress::Worked);
         }
         if let Some(id) = self.asked_for() {
@@ -390,7 +405,7 @@ impl Task {
         match (all, stopped) {
             (false, _) => Ok(()),
             (true, true) => {
-                self.phase = Phase::Stopping(0);
+                self.begin_stopping();
                 Ok(())
             }
             (true, false) => self.end_of_input(),

@@ -230,6 +230,41 @@ fn an_operator_is_swapped() {
 }
 
 #[test]
+fn a_job_is_looked_into_and_stopped_with_a_savepoint() {
+    let folder = folder();
+    let file = write_job(folder.path(), &quiet());
+    let storage = format!("checkpoint.storage={}", folder.path().join("storage").display());
+    let args = ["run", &file, "--set", &storage, "--set", "checkpoint.interval=1h"];
+    let mut running = Running::start(&args).until_it_runs("endless");
+
+    // No checkpoint is due for an hour: each look takes one.
+    let list = say(&["state", "list", "endless", "--json"]);
+    assert_eq!(json(list.expect(0))["job"], "endless", "{}", list.out);
+    let export = say(&["state", "export", "endless", "sum", "sum"]);
+    assert_eq!(export.expect(0).lines().count(), 10, "{}", export.out);
+    assert!(say(&["status", "endless"]).expect(0).contains("checkpoints: 2 complete"));
+
+    // A relative path is relative to where it is typed, not to where the job runs.
+    let typed = |args: &[&str]| -> Said {
+        wasmill(args).current_dir(folder.path()).output().expect("the binary can be started").into()
+    };
+    let taken = typed(&["savepoint", "endless", "first", "--json"]);
+    let place = folder.path().join("first").display().to_string();
+    assert_eq!(json(taken.expect(0))["place"], place, "{}", taken.out);
+    typed(&["savepoint", "endless", "first"]).refused(2, &["first", "is not empty"]);
+
+    let stopped = typed(&["stop", "endless", "--savepoint", "last"]);
+    let last = folder.path().join("last").display().to_string();
+    assert!(stopped.expect(0).starts_with("stopped endless with savepoint "), "{}", stopped.out);
+    assert!(stopped.out.trim_end().ends_with(&last), "{}", stopped.out);
+    assert_eq!(running.child.wait().expect("it can be waited for").code(), Some(0));
+    assert!(found().is_empty(), "{:?}", found());
+    for place in [&place, &last] {
+        assert_eq!(say(&["state", "export", place, "sum", "sum"]).expect(0).lines().count(), 10);
+    }
+}
+
+#[test]
 fn a_job_without_checkpoints_says_that_it_needs_some() {
     let folder = folder();
     let file = write_job(folder.path(), &quiet());

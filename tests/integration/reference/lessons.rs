@@ -103,6 +103,31 @@ pub(crate) fn alert_lines(prices: &str, rules: &str) -> Vec<String> {
     sorted(documents(rules).filter_map(alert).collect())
 }
 
+/// What `fraud-rules` gives for payments in their order, sorted, or its next version: each payment with all of its card before it.
+pub(crate) fn fraud_lines(payments: &[Value], version: u32) -> Vec<String> {
+    let mut cards: BTreeMap<u64, Vec<(u64, u64)>> = BTreeMap::new();
+    let mut out = Vec::new();
+    for payment in payments {
+        let (number_of_card, amount, time) =
+            (number(payment, "bidder"), number(payment, "price"), number(payment, "date_time"));
+        let before = cards.entry(number_of_card).or_default();
+        let (count, total) = (before.len() as u64, before.iter().map(|(amount, _)| amount).sum::<u64>());
+        let largest = before.iter().map(|(amount, _)| *amount).max().unwrap_or(0);
+        let in_minute = before.iter().filter(|(_, earlier)| earlier + 60_000 > time).count() + 1;
+        let rules = [
+            ("far-above-average", count >= 5 && amount * count > 10 * total),
+            ("many-in-a-minute", in_minute == 10),
+            ("largest-after-tries", version == 2 && in_minute > 3 && amount > 2 * largest),
+        ];
+        let average = total.checked_div(count).unwrap_or(0);
+        out.extend(rules.iter().filter(|(_, broken)| *broken).map(|(rule, _)| {
+            json!({ "card": number_of_card, "rule": rule, "amount": amount, "average": average, "payment": count + 1, "time": time })
+        }));
+        before.push((amount, time));
+    }
+    sorted(out)
+}
+
 /// Views of many users, for `recommend`: each looks at a few categories more than once.
 pub(crate) fn many_views(count: u64, users: u64) -> String {
     let view = |number: u64| {

@@ -182,6 +182,8 @@ impl Checkpointing {
             retain: self.settings.retain as usize,
             restored_from,
             counters: Arc::clone(&self.counters),
+            savepoints: (setup.background)("savepoints".into()),
+            claimed: self.claimed.clone(),
             restored_versions,
             location: self.checkpoints.storage().location(""),
             swaps: SwapSetup {

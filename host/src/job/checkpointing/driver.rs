@@ -15,12 +15,14 @@ use crossbeam::{
 };
 
 use super::{
+    super::stored_state::StoredCheckpoint,
     chains::{Chains, bytes_of},
     failures::Failures,
     graph::Graph,
     keeper::{KeptSnapshot, TaskKeeper, Writing},
     manifest::{Gathered, GatheredTask},
     merging::Merging,
+    savepoints::{Copied, Wanted},
     storing::{self, ManifestOutcome},
     swapping::{ActiveSwap, SwapSetup, UnfinishedSwap},
 };
@@ -29,7 +31,7 @@ use crate::{
     checkpoint::{Action, Coordinator, Event, Names},
     connector::Transaction,
     job::{
-        live::{Answer, Asked, CheckpointStatus, Refusal, RefusalKind, Request},
+        live::{Asked, CheckpointStatus, Refusal, Request},
         swap::Prepared,
         version::OperatorVersion,
     },
@@ -48,6 +50,8 @@ pub(super) enum Outcome {
     Deleted(usize),
     /// What an exchange needs is ready, or can't be.
     Prepared(Box<Result<Prepared, Refusal>>),
+    /// A savepoint was written, or could not be.
+    Copied(Copied),
 }
 
 /// What checkpoints did, for reports and whoever watches.
@@ -104,6 +108,10 @@ pub(super) struct DriverSetup {
     /// By vertex and the ids of its states, schema versions of which there were values when the attempt began.
     pub(super) restored_versions: BTreeMap<usize, BTreeMap<u16, BTreeSet<u16>>>,
     pub(super) swaps: SwapSetup,
+    /// A savepoint that is deleted when the first checkpoint is complete.
+    pub(super) claimed: Option<StoredCheckpoint>,
+    /// Where savepoints are written.
+    pub(super) savepoints: Arc<dyn Background>,
 }
 
 /// Drives the checkpoints of one attempt.
@@ -137,6 +145,8 @@ pub(in crate::job) struct Driver {
     pub(super) swap: Option<ActiveSwap>,
     /// What operators run now that were exchanged for good, by their places in the job file.
     pub(super) confirmed: Vec<(usize, OperatorVersion)>,
+    /// Checkpoints and savepoints that somebody waits for.
+    pub(super) wanted: Vec<Wanted>,
 }
 
 /// Where the commit of sinks stands.
@@ -169,6 +179,7 @@ impl Driver {
             replaced: Vec::new(),
             swap: None,
             confirmed: Vec::new(),
+            wanted: Vec::new(),
         }
     }
 
@@ -188,7 +199,7 @@ impl Driver {
             did = true;
             self.work_ended(now, outcome)?;
         }
-        did |= self.poll_swap(now)?;
+        did |= self.poll_swap(now)? | self.poll_wanted(now)?;
         if self.setup.coordinator.wake_at().is_some_and(|at| at <= now) {
             self.handle(now, Event::Tick)?;
             did = true;
@@ -199,7 +210,7 @@ impl Driver {
             self.commit_sinks()?;
             did = true;
         }
-        let is_settled = self.commit == Commit::Idle && self.is_committed() && self.deletions == 0;
+        let is_settled = self.is_all_shown() && self.deletions == 0 && !self.is_wanted();
         if let Some(last) = self.finishing.filter(|_| is_settled && !self.setup.merging.is_running()) {
             did = true;
             if self.swept {
@@ -250,6 +261,16 @@ impl Driver {
         self.fenced
     }
 
+    /// No other checkpoint will begin.
+    pub(super) fn is_over(&self) -> bool {
+        self.setup.coordinator.is_over()
+    }
+
+    /// Everything is visible that may be.
+    pub(super) fn is_all_shown(&self) -> bool {
+        self.commit == Commit::Idle && self.is_committed()
+    }
+
     /// Nothing more is begun: the job is at its end.
     pub(super) fn is_ending(&self) -> bool {
         self.setup.coordinator.is_over() || self.finishing.is_some()
@@ -261,13 +282,9 @@ impl Driver {
         let (request, answering) = asked.into_parts();
         match request {
             Request::Swap(swap) => self.asked_to_swap(now, swap, answering),
-            Request::Savepoint(_) | Request::Stop(_) | Request::Checkpoint => {
-                answering.answer(Answer::Refused(Refusal {
-                    kind: RefusalKind::Usage,
-                    message: "not supported yet".into(),
-                    differences: Vec::new(),
-                }));
-            }
+            Request::Savepoint(request) => self.asked_for_savepoint(&request, answering),
+            Request::Stop(request) => self.asked_to_stop(&request, answering),
+            Request::Checkpoint => self.asked_for_checkpoint(answering),
         }
     }
 
@@ -350,6 +367,10 @@ impl Driver {
                 self.swap_prepared(*prepared);
                 Ok(())
             }
+            Outcome::Copied(copied) => {
+                self.copied(copied);
+                Ok(())
+            }
             Outcome::Deleted(files) => {
                 self.deletions -= 1;
                 tracing::debug!("{files} files that no checkpoint needs were deleted");
@@ -371,6 +392,7 @@ impl Driver {
             Action::Trigger(id) => {
                 self.triggered.insert(id, now);
                 self.swap_triggered(id);
+                self.wanted_triggered(id);
                 self.setup.control.ask_for(id);
                 self.wake();
                 Ok(())
@@ -386,6 +408,7 @@ impl Driver {
                 }
                 self.counters(|counters| counters.failed += 1);
                 self.swap_aborted(checkpoint, &reason)?;
+                self.wanted_aborted(checkpoint, &reason);
                 self.setup.control.give_up(checkpoint);
                 self.wake();
                 Ok(())
@@ -445,6 +468,7 @@ impl Driver {
             replaced: std::mem::take(&mut self.replaced),
         };
         let manifest = self.setup.graph.manifest(&gathered);
+        self.wanted_gathered(&manifest);
         self.gathered.insert(id, gathered);
         let (graph, writing) = (Arc::clone(&self.setup.graph), Arc::clone(&self.setup.writing));
         let told =
@@ -475,6 +499,8 @@ impl Driver {
             });
         }
         self.swap_completed(id, now);
+        self.wanted_completed(id);
+        self.delete_claimed();
         self.commit_sinks()?;
         self.delete_what_is_old()?;
         self.consider_merging();
@@ -525,12 +551,13 @@ impl Driver {
         let told = Told { outcomes: self.outcomes.0.clone(), lost: Some(Outcome::Deleted(0)) };
         // Whoever takes the exchange back begins from there.
         let exchanged = self.swap.as_ref().and_then(|swap| swap.course.checkpoint()).map(Names::manifest);
+        let wanted: Vec<String> = self.wanted_ids().into_iter().map(Names::manifest).collect();
         self.deletions += 1;
         self.spawn(move || {
             // What could not be deleted now is the next time.
             let deleted = {
                 let plugins = graph.components().map(|(name, _)| name.to_owned());
-                storing::delete_old(&writing, plugins.chain(exchanged), retain, newest)
+                storing::delete_old(&writing, plugins.chain(exchanged).chain(wanted), retain, newest)
             };
             told.tell(Outcome::Deleted(deleted.unwrap_or(0)));
         })
@@ -563,7 +590,7 @@ impl Driver {
         });
     }
 
-    fn wake(&self) {
+    pub(super) fn wake(&self) {
         self.setup.wake_all.iter().for_each(Unparker::unpark);
     }
 }

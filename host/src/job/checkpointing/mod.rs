@@ -16,6 +16,7 @@ mod manifest;
 mod merging;
 mod operator_state;
 mod restore;
+mod savepoints;
 mod storing;
 mod swapping;
 
@@ -34,9 +35,11 @@ pub(super) use self::{
 };
 use self::{damage::refusal, graph::Graph};
 use super::{
-    PreparedJob, Start, StartFrom,
+    Claim, PreparedJob, Start, StartFrom,
     plugins::JobError,
-    stored_state::{Checkpoints, DeletionError, FolderContents, JobLock, StatePlace, StoredStateError},
+    stored_state::{
+        Checkpoints, DeletionError, FolderContents, JobLock, Root, StatePlace, StoredCheckpoint, StoredStateError,
+    },
 };
 use crate::{
     checkpoint::{Below, Mode, Names, ObjectStorage, Resolution, Retrying, Storage, StorageLocation, Wanted, resolve},
@@ -58,6 +61,8 @@ pub(super) struct Checkpointing {
     graph: Graph,
     /// The attempts of this run.
     attempts: Vec<u64>,
+    /// A savepoint that is the job's own from its first checkpoint on, which then is deleted.
+    claimed: Option<StoredCheckpoint>,
     /// The newest checkpoint that was there when it was decided where the attempt begins.
     newest_seen: Option<CheckpointId>,
     pub(super) counters: Arc<Mutex<CheckpointCounters>>,
@@ -147,6 +152,7 @@ impl Checkpointing {
             checkpoints,
             _lock: lock,
             attempts: Vec::new(),
+            claimed: None,
             newest_seen: None,
             counters: Arc::default(),
         }
@@ -166,7 +172,11 @@ impl Checkpointing {
             StartFrom::Nothing => Wanted::None,
             StartFrom::Place(place) => {
                 self.look()?;
-                return self.beginning_at(place, start);
+                let beginning = self.beginning_at(place, start)?;
+                if start.claim == Claim::Yes {
+                    self.claimed = Some(claimable(place, &beginning)?);
+                }
+                return Ok(beginning);
             }
         };
         let contents = self.look()?;
@@ -326,6 +336,19 @@ impl Checkpointing {
     pub(super) fn location(&self, id: CheckpointId) -> String {
         let manifest = self.storage().location(&Names::manifest(id));
         manifest.strip_suffix("/manifest.json").unwrap_or(&manifest).to_owned()
+    }
+}
+
+/// The savepoint that a run begins from, if there is one that could be deleted.
+fn claimable(place: &Path, beginning: &Beginning) -> Result<StoredCheckpoint, JobError> {
+    match beginning {
+        Beginning::From(Origin { checkpoint, .. }) if checkpoint.manifest().root == Root::SELF_CONTAINED => {
+            Ok(checkpoint.clone())
+        }
+        _ => Err(JobError::Refused(format!(
+            "--claim: {} is a checkpoint and no savepoint; checkpoints of a job are deleted by the job itself",
+            place.display()
+        ))),
     }
 }
 

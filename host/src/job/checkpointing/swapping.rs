@@ -100,6 +100,13 @@ impl Driver {
             let operators = swap.operators.join(", ");
             return refuse(&answering, RefusalKind::Busy, format!("{operators} is being exchanged already{left}"));
         }
+        if self.is_wanted() {
+            return refuse(
+                &answering,
+                RefusalKind::Busy,
+                "a checkpoint or savepoint is being taken for somebody".into(),
+            );
+        }
         if self.is_ending() {
             return refuse(&answering, RefusalKind::Busy, "the job has come to its end".into());
         }
@@ -367,6 +374,10 @@ impl SwapSetup {
 }
 
 impl ActiveSwap {
+    pub(super) fn operators(&self) -> &[String] {
+        &self.operators
+    }
+
     /// Says how it stands, to whoever asked if that is still open.
     fn tell(&mut self, live: &Live, outcome: SwapOutcome) {
         let Some(answer) = &mut self.answer else { return };

@@ -1,3 +1,5 @@
+//! What may follow what.
+
 use super::*;
 use crate::{
     operator::{Hooks, InputDescriptor, OutputDescriptor, StateKind},

@@ -88,13 +88,7 @@ impl Execution {
         time: CallTime,
         then: Box<dyn FnOnce() + Send>,
     ) -> Result<(), Fault> {
-        if self.plugin.descriptor().hooks.snapshot && !self.closed {
-            self.exchange.begin(Phase::Snapshot, false);
-            let called = self.instance.snapshot(time, &mut self.exchange);
-            let called = called.and_then(|()| self.exchange.verdict().map_or(Ok(()), Err));
-            called.map_err(|fault| self.located(fault, "in snapshot"))?;
-            self.exchange.apply_operator_state();
-        }
+        self.write_out(time)?;
         if self.snapshots.is_none() {
             // It has no state.
             then();
@@ -113,6 +107,19 @@ impl Execution {
         let taken = TakenSnapshot { checkpoint, epoch, operator_state, list_elements };
         self.copying = Some(Copying { taken, then });
         self.finish_copied_now()
+    }
+
+    /// Lets the operator write out operator state, if it asks for that and can still be called.
+    pub(super) fn write_out(&mut self, time: CallTime) -> Result<(), Fault> {
+        if !self.plugin.descriptor().hooks.snapshot || self.closed {
+            return Ok(());
+        }
+        self.exchange.begin(Phase::Snapshot, false);
+        let called = self.instance.snapshot(time, &mut self.exchange);
+        let called = called.and_then(|()| self.exchange.verdict().map_or(Ok(()), Err));
+        called.map_err(|fault| self.located(fault, "in snapshot"))?;
+        self.exchange.apply_operator_state();
+        Ok(())
     }
 
     /// Copies a little of a snapshot. Returns whether one is being copied.

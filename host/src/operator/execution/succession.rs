@@ -143,6 +143,3 @@ impl Execution {
         Ok(Exchanged::Yes)
     }
 }
-
-#[cfg(test)]
-mod tests;

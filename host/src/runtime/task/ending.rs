@@ -1,6 +1,6 @@
 //! How a task ends: at the end of its input, or when the job is stopped.
 
-use std::time::Instant;
+use std::{sync::atomic::Ordering, time::Instant};
 
 use super::{NodeKind, Phase, Progress, Task, external};
 use crate::{
@@ -19,6 +19,17 @@ impl Task {
         self.ended = true;
         self.phase = Phase::Ending(0);
         Ok(())
+    }
+
+    /// The job is being stopped. Where it is drained, the last watermark goes through first.
+    pub(super) fn begin_stopping(&mut self) {
+        if self.control.drain.load(Ordering::Acquire) {
+            for input in 0..self.inputs() {
+                self.watermark.advance(input, EventTime::MAX);
+            }
+            self.broadcast(&Element::Watermark(EventTime::MAX));
+        }
+        self.phase = Phase::Stopping(0);
     }
 
     pub(super) fn step_ending(&mut self, index: usize) -> Result<Progress, Fault> {

@@ -1,3 +1,5 @@
+//! State that another version of its operator takes over.
+
 use super::*;
 use crate::{
     state::{Delivery, PlaceOf, StateSetup, StoredColumn, Ttl},

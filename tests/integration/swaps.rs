@@ -1,0 +1,305 @@
+//! Operators are exchanged while their job runs: for versions that work, that have other states, and that fail in every way. What the job shows is as if there had been one version all along.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use crossbeam::channel::Receiver;
+use serde_json::json;
+use wasmill::{
+    checkpoint::{MemoryStorage, Storage},
+    job::{
+        Answer, AnswerAt, Changes, DifferenceKind, Executor, Happening, JobStatus, Landmark, Live, Moment,
+        OperatorChange, Outcome, RefusalKind, Rehearsal, Report, Request, RunOptions, Simulation, Start, SwapAnswer,
+        SwapOutcome, SwapRequest,
+    },
+    runtime::Control,
+    spec::{Limits, OnError},
+};
+
+use crate::{
+    harness::{Job, assert_same, component, files, folder, sorted_lines},
+    reference,
+};
+
+const NUMBERS: u64 = 6_000;
+const KEYS: u64 = 200;
+
+/// Two seconds of simulated time, with a checkpoint every 100 ms.
+fn job(results: &Path) -> Job {
+    let text = format!(
+        r#"
+        name = "tally"
+        [checkpoint]
+        storage  = "nowhere"
+        interval = "100ms"
+        [swap]
+        probation = "300ms"
+        probation-batches = 1000000
+        [[source]]
+        id    = "numbers"
+        type  = "datagen"
+        count = {NUMBERS}
+        keys  = {KEYS}
+        rate  = {rate}
+        parallelism = 1
+        [[operator]]
+        id     = "tally"
+        plugin = "{}"
+        inputs = ["numbers"]
+        limits = {{ memory = "16MiB", call-time = "200ms" }}
+        [[sink]]
+        id     = "out"
+        type   = "file"
+        path   = "{}"
+        inputs = ["tally"]
+        "#,
+        component("tally").display(),
+        results.join("out").display(),
+        rate = NUMBERS / 2,
+    );
+    Job::of_text(&text).set("batch.records", 16)
+}
+
+/// What every run has to show.
+fn expected() -> Vec<String> {
+    let mut keys = std::collections::BTreeMap::<u64, (u64, u64)>::new();
+    let mut lines = Vec::new();
+    for (key, number) in reference::numbers(NUMBERS, KEYS) {
+        let (total, tens) = keys.entry(key).or_default();
+        *total += number;
+        *tens += u64::from(number % 10 == 0);
+        lines.push(format!(r#"{{"number":{number},"total":{total},"tens":{tens}}}"#));
+    }
+    lines.sort_unstable();
+    lines
+}
+
+/// What came of a run in which something was asked.
+struct Ran {
+    report: Report,
+    said: Vec<String>,
+    answers: Vec<Option<Answer>>,
+    status: JobStatus,
+}
+
+/// Runs the job and asks for these swaps, one after each so many further checkpoints. Gives what came of it.
+fn run(job: &Job, results: &Path, requests: Vec<Box<dyn Fn() -> SwapRequest + Send + Sync>>) -> Ran {
+    let prepared = job.prepare(results).expect("the job is right");
+    let (mut said, live) = (Vec::new(), Live::new("tally"));
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+    let mut simulation = Simulation::new(1, storage);
+    let receivers: Arc<Mutex<Vec<Receiver<Answer>>>> = Arc::default();
+    for (number, request) in (0..).zip(requests) {
+        let (live, receivers) = (Arc::clone(&live), Arc::clone(&receivers));
+        let ask = move || {
+            let asked = live.ask(Request::Swap(request())).unwrap_or_else(|refusal| panic!("{}", refusal.message));
+            receivers.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
+            Request::Checkpoint
+        };
+        let moment = Moment { after: Landmark::Completed(3 + 6 * number), steps: 5 };
+        simulation.happenings.push((moment, Happening::Ask(Arc::new(ask))));
+    }
+    let (report, fault) = prepared
+        .run(RunOptions {
+            executor: Executor::Seeded(1),
+            start: Start::default(),
+            process_start: Instant::now(),
+            control: Arc::new(Control::default()),
+            progress: &mut |_| {},
+            say: &mut |line| said.push(line.to_owned()),
+            live: Arc::clone(&live),
+            simulation: Some(simulation),
+        })
+        .expect("it starts");
+    assert!(fault.is_none(), "{fault:?}\n{}", said.join("\n"));
+    let receivers = receivers.lock().unwrap_or_else(PoisonError::into_inner);
+    let answers = receivers.iter().map(|receiver| receiver.try_recv().ok()).collect();
+    Ran { report, said, answers, status: live.status() }
+}
+
+fn bytes_of(name: &str) -> Bytes {
+    std::fs::read(component(name)).expect("it was built").into()
+}
+
+fn swap(changes: Changes) -> SwapRequest {
+    SwapRequest {
+        operators: vec![OperatorChange { id: "tally".into(), changes }],
+        rehearsal: Rehearsal::No,
+        answer_at: AnswerAt::ProbationEnd,
+        dropped: Vec::new(),
+    }
+}
+
+/// For the second version, configured like this.
+fn to_next(config: serde_json::Value) -> Box<dyn Fn() -> SwapRequest + Send + Sync> {
+    Box::new(move || {
+        let component = Some(bytes_of("tally-next"));
+        swap(Changes { component, config: Some(config.clone()), ..Changes::default() })
+    })
+}
+
+#[track_caller]
+fn check(results: &Path, what: &str) {
+    let files = files(&results.join("out"));
+    let visible = files.iter().filter(|(name, _)| !name.starts_with('.'));
+    assert_same(&sorted_lines(visible.map(|(_, bytes)| bytes.as_slice())), &expected(), what);
+}
+
+#[track_caller]
+fn swapped(ran: &Ran) -> &SwapAnswer {
+    match ran.answers.first() {
+        Some(Some(Answer::Swap(answer))) => answer,
+        other => panic!("{other:?}\n{}", ran.said.join("\n")),
+    }
+}
+
+const PLACES: [&[(&str, &str)]; 3] = [
+    &[("state.backend", "memory")],
+    &[("state.cache", "1B")],
+    &[("operator.tally.parallelism", "3"), ("state.cache", "64KiB")],
+];
+
+#[test]
+fn a_version_with_migrated_and_new_states_goes_on_where_the_first_one_was() {
+    for sets in PLACES {
+        let results = folder();
+        let ran = run(&job(results.path()).sets(sets), results.path(), vec![to_next(json!({}))]);
+        let answer = swapped(&ran);
+        assert_eq!(answer.outcome, SwapOutcome::Confirmed, "{}", ran.said.join("\n"));
+        assert_eq!((&*answer.from["tally"].version, &*answer.to["tally"].version), ("1.0.0", "2.0.0"));
+        let migrated: Vec<_> = answer.migrations.iter().map(|one| (&*one.state, &one.from[..], one.to)).collect();
+        assert_eq!(migrated, [("total", &[1][..], 2), ("tens", &[1], 2)]);
+        let new: Vec<_> = answer
+            .differences
+            .iter()
+            .filter(|one| one.kind == DifferenceKind::New)
+            .map(|one| one.state.as_deref())
+            .collect();
+        assert_eq!(new, [Some("last")]);
+        assert!(answer.pause_ms.is_some() && answer.checkpoint.is_some(), "{answer:?}");
+        assert_eq!(ran.status.vertices[1].operator.as_ref().map(|operator| &*operator.plugin.version), Some("2.0.0"));
+        assert_eq!((ran.report.outcome, ran.report.restarts), (Outcome::Done, 0));
+        check(results.path(), &format!("{sets:?}"));
+    }
+}
+
+#[test]
+fn a_version_that_fails_is_taken_back_as_if_it_had_never_been() {
+    for (config, why) in [
+        (json!({ "trap-at": 1 }), "the operator panicked: as configured"),
+        (json!({ "trap-at": 300 }), "the operator panicked: as configured"),
+        (json!({ "hang-at": 1_300 }), "call-time"),
+        (json!({ "migrations": 0 }), "the value of schema version 1 can't be migrated to version 2: not this one"),
+        (json!({ "migrations": 40 }), "the value of schema version 1 can't be migrated to version 2: not this one"),
+    ] {
+        for sets in PLACES {
+            let results = folder();
+            let ran = run(&job(results.path()).sets(sets), results.path(), vec![to_next(config.clone())]);
+            let answer = swapped(&ran);
+            assert_eq!(answer.outcome, SwapOutcome::RolledBack, "{config}, {sets:?}: {answer:?}");
+            assert!(answer.reason.as_ref().is_some_and(|reason| reason.contains(why)), "{:?}", answer.reason);
+            assert!(ran.said.iter().any(|line| line.starts_with("the exchange of tally is taken back: ")));
+            assert_eq!(
+                ran.status.vertices[1].operator.as_ref().map(|operator| &*operator.plugin.version),
+                Some("1.0.0")
+            );
+            assert_eq!(ran.report.outcome, Outcome::Done);
+            check(results.path(), &format!("{config}, {sets:?}"));
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_every_difference_and_the_job_is_not_touched() {
+    let to = |component: &'static str, changes: Changes| -> Box<dyn Fn() -> SwapRequest + Send + Sync> {
+        Box::new(move || swap(Changes { component: Some(bytes_of(component)), ..changes.clone() }))
+    };
+    let garbage: Box<dyn Fn() -> SwapRequest + Send + Sync> =
+        Box::new(|| swap(Changes { component: Some(Bytes::from_static(b"no component")), ..Changes::default() }));
+    let letters = Changes { on_error: Some(OnError::DeadLetter { sink: "letters".into() }), ..Changes::default() };
+    let small = Changes { limits: Some(Limits { memory: 64 << 10, ..Limits::default() }), ..Changes::default() };
+    let unknown: Box<dyn Fn() -> SwapRequest + Send + Sync> = Box::new(|| SwapRequest {
+        operators: vec![OperatorChange { id: "taly".into(), changes: Changes::default() }],
+        ..swap(Changes::default())
+    });
+    for (request, kind, texts) in [
+        (
+            to("collections", Changes::default()),
+            RefusalKind::Incompatible,
+            &[
+                "operator tally: the output out is ",
+                "state total: nobody takes what is in it",
+                "state tens: the kind is ",
+            ][..],
+        ),
+        (to("unsupported", Changes::default()), RefusalKind::Plugin, &["the plugin was refused"]),
+        (garbage, RefusalKind::Plugin, &["the file does not begin like WebAssembly"]),
+        (to_next(json!({ "take": 32 << 20 })), RefusalKind::Plugin, &["limits.memory"]),
+        (to_next(json!({ "no-such-key": 1 })), RefusalKind::Plugin, &["no-such-key"]),
+        (to("tally-next", small), RefusalKind::Plugin, &["limits.memory"]),
+        (
+            to("tally-next", letters),
+            RefusalKind::Incompatible,
+            &["on-error sends dead letters to letters, to which no edge leads"],
+        ),
+        (unknown, RefusalKind::Usage, &["the job has no operator taly; did you mean tally?"]),
+    ] {
+        let results = folder();
+        let ran = run(&job(results.path()), results.path(), vec![request]);
+        let Some(Some(Answer::Refused(refusal))) = ran.answers.first() else {
+            panic!("{texts:?}: {:?}", ran.answers);
+        };
+        assert_eq!(refusal.kind, kind, "{refusal:?}");
+        for text in texts {
+            let is_told =
+                refusal.message.contains(text) || refusal.differences.iter().any(|one| one.text.contains(text));
+            assert!(is_told, "{text}: {refusal:?}");
+        }
+        assert_eq!((ran.report.restarts, ran.status.last_swap.is_none()), (0, true));
+        check(results.path(), &format!("{texts:?}"));
+    }
+}
+
+#[test]
+fn a_rehearsal_says_what_would_be_and_changes_nothing() {
+    let results = folder();
+    let rehearse = || SwapRequest { rehearsal: Rehearsal::Yes, ..to_next(json!({ "trap-at": 1 }))() };
+    let ran = run(&job(results.path()), results.path(), vec![Box::new(rehearse)]);
+    let answer = swapped(&ran);
+    assert_eq!((answer.outcome, answer.pause_ms, answer.migrations.len()), (SwapOutcome::DryRun, None, 2));
+    assert_eq!(ran.status.vertices[1].operator.as_ref().map(|operator| &*operator.plugin.version), Some("1.0.0"));
+    check(results.path(), "a rehearsal");
+}
+
+#[test]
+fn there_is_no_way_back_to_a_version_that_does_not_know_the_schema() {
+    let results = folder();
+    let back: Box<dyn Fn() -> SwapRequest + Send + Sync> = Box::new(|| {
+        swap(Changes { component: Some(bytes_of("tally")), config: Some(json!({})), ..Changes::default() })
+    });
+    let ran = run(&job(results.path()), results.path(), vec![to_next(json!({})), back]);
+    assert_eq!(swapped(&ran).outcome, SwapOutcome::Confirmed);
+    let Some(Some(Answer::Refused(refusal))) = ran.answers.get(1) else { panic!("{:?}", ran.answers) };
+    assert_eq!(refusal.kind, RefusalKind::Incompatible, "{refusal:?}");
+    let told = refusal.differences.iter().filter(|one| one.kind == DifferenceKind::Incompatible);
+    assert_eq!(told.count(), 3, "two states of another version and one that nobody takes: {refusal:?}");
+    check(results.path(), "there and not back");
+}
+
+#[test]
+fn a_second_swap_is_refused_while_the_first_is_on_probation_with_what_is_left_of_it() {
+    let results = folder();
+    // Both are asked for at the same time.
+    let both: Box<dyn Fn() -> SwapRequest + Send + Sync> = to_next(json!({}));
+    let job = job(results.path()).set("swap.probation", "1h");
+    let ran = run(&job, results.path(), vec![both, to_next(json!({}))]);
+    assert_eq!(swapped(&ran).outcome, SwapOutcome::Confirmed, "the end of the input ends a probation");
+    let Some(Some(Answer::Refused(refusal))) = ran.answers.get(1) else { panic!("{:?}", ran.answers) };
+    assert_eq!(refusal.kind, RefusalKind::Busy);
+    assert!(refusal.message.contains("is being exchanged already; its probation ends in 3599."), "{}", refusal.message);
+    check(results.path(), "two at once");
+}
