@@ -170,6 +170,8 @@ fn start(args: &Args, folders: &Folders, parallelism: u32) -> anyhow::Result<Sta
     let child = Command::new(&args.binary)
         .args(["run", "job.toml", "--report", "report.json", "--set", &format!("parallelism={parallelism}")])
         .current_dir(&folders.job)
+        // Another one of these may be under way, with a job of the same name.
+        .env("WASMILL_RUNTIME_DIR", "runtime")
         .stdin(Stdio::null())
         .stderr(log)
         .spawn()

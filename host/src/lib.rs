@@ -48,12 +48,18 @@
 //!
 //! After a fault the [`checkpoint::RestartPolicy`] decides whether and when the next attempt begins; sources, state and sinks then go back to the newest checkpoint.
 //!
+//! # A job that runs
+//!
+//! [`job::Live`] is a job as others see it: its status, and the place where requests are put. [`control`] serves it by HTTP, to those who know the job's token; the commands of [`cli`] that concern running jobs
+//! are clients of that, and nothing else. A request is answered by whoever looks after the run, between two steps: the record path waits for nobody.
+//!
 //! # Floors
 //!
 //! Imports point down only. Everything may import `stream`, `metrics` and `background`.
 //!
 //! ```text
-//! 6  main, cli                              words typed by a person
+//! 7  main, cli                              words typed by a person
+//! 6  control                                a running job, as others see it and change it: the HTTP API and its client
 //! 5  job                                    the life of one job; the only place where parts are wired together
 //! 4  wasm          runtime                  siblings: neither knows the other
 //! 3  operator      spec                     what an operator may touch | the file that a user writes
@@ -67,7 +73,8 @@
 //! - `state`, `dataflow`, `connector` and `operator` read no clock and draw no random numbers: time is an argument, so a seed repeats a run
 //!   ([`runtime::run_seeded`]). Two clocks stay real even then: the one that holds a call to its time budget, and the ones that only measure.
 //! - `checkpoint` moves opaque entries by key group: it does not know what a stored key means, and no database. `state` knows no file of a checkpoint, and its spill knows no snapshot.
-//! - What decides about checkpoints (coordinator, aligner, resolver, retention, restart policy) is pure: time and facts are arguments. tokio is in one file, `checkpoint/storage/object.rs`.
+//! - What decides about checkpoints (coordinator, aligner, resolver, retention, restart policy) is pure: time and facts are arguments. tokio is in `checkpoint/storage/object.rs`
+//!   and in `control`, each with a runtime of its own.
 //! - Nothing here knows what a window is.
 //!
 //! # Example
@@ -132,6 +139,7 @@ pub mod background;
 pub mod checkpoint;
 pub mod cli;
 pub mod connector;
+pub mod control;
 pub mod dataflow;
 pub mod job;
 pub mod metrics;

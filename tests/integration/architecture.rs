@@ -9,7 +9,7 @@ use std::{
 use crate::harness::root;
 
 /// The rooms of the host, as in the floors in host/src/lib.rs. Imports point down, to a lower floor; everything may import the first one.
-const FLOORS: [(&str, u32); 13] = [
+const FLOORS: [(&str, u32); 14] = [
     ("background", 1),
     ("stream", 1),
     ("metrics", 1),
@@ -22,7 +22,8 @@ const FLOORS: [(&str, u32); 13] = [
     ("wasm", 4),
     ("runtime", 4),
     ("job", 5),
-    ("cli", 6),
+    ("control", 6),
+    ("cli", 7),
 ];
 
 /// The files of the source tree, with their paths from the repository's root.

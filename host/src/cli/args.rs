@@ -1,12 +1,15 @@
 //! The arguments.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::new::Template;
-use crate::{job::StartFrom, stream::CheckpointId};
+use crate::{
+    job::{DropState, StartFrom},
+    stream::CheckpointId,
+};
 
 /// A stateful stream runtime whose operators are sandboxed WebAssembly components.
 #[derive(Parser)]
@@ -29,6 +32,24 @@ pub(super) enum Command {
         after_help = "Examples:\n  wasmill run plugins/word-count/job.toml --set source.lines.path=book.txt --set sink.counts.type=file --set sink.counts.path=counts\n  wasmill run plugins/word-count/job.toml --dump-state words    (and then: wasmill state get words count count the)"
     )]
     Run(RunArgs),
+    /// Show the jobs that run here, or one of them: what it does, its operators, its checkpoints
+    #[command(after_help = "Examples:\n  wasmill status\n  wasmill status word-count --json")]
+    Status(StatusArgs),
+    /// Replace operators of a running job; their state stays
+    #[command(
+        after_help = "Examples:\n  wasmill swap word-count count=plugins/word-count --dry-run    (try only)\n  wasmill swap word-count count=plugins/word-count\n  wasmill swap word-count split=split.wasm count=count.wasm --wait    (for the end of the probation)\n  wasmill swap word-count --to plugins/word-count/job.toml --set operator.count.config.min-length=2\n\nThe answer comes when the checkpoint of the swap is complete. The exit code is 1 when the new version was rolled back, 3 when it was refused as a plugin, 4 when it does not fit the state."
+    )]
+    Swap(SwapArgs),
+    /// Take a savepoint of a running job: all its state, in one place that is yours
+    #[command(
+        after_help = "Examples:\n  wasmill savepoint word-count\n  wasmill savepoint word-count before-the-upgrade\n  wasmill savepoint word-count s3://bucket/savepoints/monday --json"
+    )]
+    Savepoint(SavepointArgs),
+    /// End a running job, with a savepoint
+    #[command(
+        after_help = "Examples:\n  wasmill stop word-count\n  wasmill stop word-count --savepoint last\n  wasmill stop word-count --drain    (the job will not go on: windows fire)"
+    )]
+    Stop(StopArgs),
     /// Check job file, graph and plugins and show the graph; touch neither inputs nor outputs
     #[command(after_help = "Example:\n  wasmill plan plugins/word-count/job.toml --set operator.count.parallelism=4")]
     Plan(PlanArgs),
@@ -45,7 +66,7 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: PluginCommand,
     },
-    /// Look into the state of a checkpoint, or that a job has left
+    /// Look into the state of a running job, of a checkpoint, or that a job has left
     State {
         #[command(subcommand)]
         command: StateCommand,
@@ -158,7 +179,7 @@ pub(super) enum StateCommand {
     List(StateListArgs),
     /// Show what a key has in a state
     #[command(
-        after_help = "Examples:\n  wasmill state get words count count the\n  wasmill state get sums sum sum 17 --json\n  wasmill state get scores best by-day '[\"anna\",7]'\n\nA list is shown whole, in its order, and so is a map. Where the key has entries in namespaces, there is a line for each namespace."
+        after_help = "Examples:\n  wasmill state get words count count the\n  wasmill state get sums sum sum 17 --json\n  wasmill state get word-count count count the    (of the running job)\n  wasmill state get scores best by-day '[\"anna\",7]'\n\nA list is shown whole, in its order, and so is a map. Where the key has entries in namespaces, there is a line for each namespace."
     )]
     Get(StateGetArgs),
     /// Write all entries of a state, one JSON document a line
@@ -170,8 +191,9 @@ pub(super) enum StateCommand {
 
 #[derive(ClapArgs)]
 pub(super) struct StateListArgs {
-    /// The folder with the state: a dump, a checkpoint, or a job's in the storage of its checkpoints, which means the newest one; of checkpoints also a URL
-    #[arg(value_name = "PATH")]
+    /// The folder with the state: a dump, a checkpoint, or a job's in the storage of its checkpoints, which means the newest one; of checkpoints also a URL. Or the name of a job that runs: it takes a
+    /// checkpoint now
+    #[arg(value_name = "JOB|PATH")]
     pub(super) place: PathBuf,
     /// Only this operator
     #[arg(value_name = "OPERATOR")]
@@ -183,8 +205,9 @@ pub(super) struct StateListArgs {
 
 #[derive(ClapArgs)]
 pub(super) struct StateArgs {
-    /// The folder with the state: a dump, a checkpoint, or a job's in the storage of its checkpoints, which means the newest one; of checkpoints also a URL
-    #[arg(value_name = "PATH")]
+    /// The folder with the state: a dump, a checkpoint, or a job's in the storage of its checkpoints, which means the newest one; of checkpoints also a URL. Or the name of a job that runs: it takes a
+    /// checkpoint now
+    #[arg(value_name = "JOB|PATH")]
     pub(super) place: PathBuf,
     /// The operator's id in the job
     #[arg(value_name = "OPERATOR")]
@@ -264,6 +287,113 @@ pub(super) struct RunArgs {
     /// When an older checkpoint than the latest is restored: remove results that came after this one, which is the one that is restored
     #[arg(long, value_name = "ID", value_parser = parse_id)]
     pub(super) discard_results_after: Option<CheckpointId>,
+    /// The savepoint that --from names becomes the job's own: it is deleted when the job has a checkpoint of its own
+    #[arg(long, requires = "from")]
+    pub(super) claim: bool,
+    /// Give up a state of the checkpoint that no operator takes any more
+    #[arg(long, value_name = "OPERATOR/STATE", value_parser = parse_drop_state)]
+    pub(super) drop_state: Vec<DropState>,
+    #[command(flatten)]
+    pub(super) serve: ServeArgs,
+}
+
+#[derive(ClapArgs)]
+pub(super) struct ServeArgs {
+    /// Serve the control API at this address; unless given, at a port of 127.0.0.1 that is free, where `wasmill status` finds it. Whoever reaches another address and knows the token rules the job, and nothing is
+    /// encrypted
+    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with_all = ["no_control", "seed"])]
+    pub(super) listen: Option<SocketAddr>,
+    /// Serve no control API: the job can't be looked at or changed while it runs, and another one may have its name
+    #[arg(long)]
+    pub(super) no_control: bool,
+    /// Let everybody who reaches the control API read GET /metrics, without a token
+    #[arg(long, conflicts_with_all = ["no_control", "seed"])]
+    pub(super) open_metrics: bool,
+}
+
+#[derive(ClapArgs)]
+pub(super) struct StatusArgs {
+    /// The job's name; all that run here unless given
+    #[arg(value_name = "JOB")]
+    pub(super) job: Option<String>,
+    /// Write a JSON document
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(ClapArgs)]
+pub(super) struct SwapArgs {
+    /// The job's name
+    #[arg(value_name = "JOB")]
+    pub(super) job: String,
+    /// Which operators, and by what: a component, or the folder of a crate, which is built
+    #[arg(value_name = "OPERATOR=PLUGIN", required_unless_present = "to", value_parser = parse_replacement)]
+    pub(super) replacements: Vec<(String, PathBuf)>,
+    /// Make the operators of the job what those of this job file are: plugin, config, limits, on-error
+    #[arg(long, value_name = "JOB.toml", conflicts_with = "replacements")]
+    pub(super) to: Option<PathBuf>,
+    /// Override a setting of the job file, as for `wasmill run`
+    #[arg(long = "set", value_name = "PATH=VALUE", conflicts_with = "replacements")]
+    pub(super) sets: Vec<String>,
+    /// Do everything but exchange them
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Wait until the probation is over
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(super) wait: bool,
+    /// Give up a state that the new version does not have
+    #[arg(long, value_name = "OPERATOR/STATE", value_parser = parse_drop_state)]
+    pub(super) drop_state: Vec<DropState>,
+    /// Write the answer as JSON to standard output
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(ClapArgs)]
+pub(super) struct SavepointArgs {
+    /// The job's name
+    #[arg(value_name = "JOB")]
+    pub(super) job: String,
+    /// A new folder, or a URL; unless given, one beside the job's checkpoints
+    #[arg(value_name = "PATH")]
+    pub(super) place: Option<PathBuf>,
+    /// Write the answer as JSON to standard output
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(ClapArgs)]
+pub(super) struct StopArgs {
+    /// The job's name
+    #[arg(value_name = "JOB")]
+    pub(super) job: String,
+    /// Bring to an end what waits for time to pass; such a job is not meant to go on
+    #[arg(long)]
+    pub(super) drain: bool,
+    /// Where the savepoint goes: a new folder, or a URL; unless given, one beside the job's checkpoints
+    #[arg(long, value_name = "PATH")]
+    pub(super) savepoint: Option<PathBuf>,
+    /// Write the answer as JSON to standard output
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+fn parse_drop_state(text: &str) -> Result<DropState, String> {
+    match text.split_once('/') {
+        Some((operator, state)) if !operator.is_empty() && !state.is_empty() => {
+            Ok(DropState { operator: operator.to_owned(), state: state.to_owned() })
+        }
+        _ => Err("give OPERATOR/STATE, for example count/last-seen".into()),
+    }
+}
+
+fn parse_replacement(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((operator, plugin)) if !operator.is_empty() && !plugin.is_empty() => {
+            Ok((operator.to_owned(), plugin.into()))
+        }
+        _ => Err("give OPERATOR=PLUGIN, for example count=plugins/word-count or count=count.wasm".into()),
+    }
 }
 
 fn parse_from(text: &str) -> Result<StartFrom, String> {
@@ -290,6 +420,9 @@ pub(super) struct PlanArgs {
     /// What a run would begin from: the latest checkpoint, none (at the beginning), or the folder or URL of one
     #[arg(long, value_name = "latest|none|PATH", default_value = "latest", value_parser = parse_from)]
     pub(super) from: StartFrom,
+    /// Give up a state of the checkpoint that no operator takes any more
+    #[arg(long, value_name = "OPERATOR/STATE", value_parser = parse_drop_state)]
+    pub(super) drop_state: Vec<DropState>,
     /// Write the plan as JSON to standard output
     #[arg(long)]
     pub(super) json: bool,

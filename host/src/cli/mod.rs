@@ -12,8 +12,14 @@ mod new;
 mod place;
 mod plan;
 mod run;
+mod running;
+mod savepoint;
+mod serve;
 mod show;
 mod state;
+mod status;
+mod stop;
+mod swap;
 
 use std::{process::ExitCode, time::Instant};
 
@@ -21,6 +27,7 @@ use clap::Parser;
 
 use crate::{
     checkpoint::StorageErrorKind,
+    control::ClientError,
     job::{DeletionError, JobError, StoredStateError, StoredStateProblem},
 };
 
@@ -41,6 +48,10 @@ pub fn main(process_start: Instant) -> ExitCode {
     logs::start(args.verbose);
     let result = match args.command {
         args::Command::Run(run) => run::run(run, process_start),
+        args::Command::Status(status) => status::status(status),
+        args::Command::Swap(swap) => swap::swap(swap),
+        args::Command::Savepoint(savepoint) => savepoint::savepoint(savepoint),
+        args::Command::Stop(stop) => stop::stop(stop),
         args::Command::Plan(plan) => plan::plan(plan),
         args::Command::Build(build) => build::build(build),
         args::Command::New(new) => new::new(new),
@@ -68,6 +79,9 @@ fn exit_code(error: &anyhow::Error) -> u8 {
             DeletionError::LastRestorable(_) | DeletionError::Running(_) => EXIT_STATE,
             DeletionError::Storage(error) => stored_state_exit_code(error),
         };
+    }
+    if let Some(error) = error.downcast_ref::<ClientError>() {
+        return running_job_exit_code(error);
     }
     if error.is::<state::UndecodableState>() {
         return EXIT_STATE;
@@ -97,5 +111,19 @@ fn stored_state_exit_code(error: &StoredStateError) -> u8 {
         StoredStateProblem::Absent => EXIT_USAGE,
         StoredStateProblem::Storage(error) if error.kind == StorageErrorKind::Invalid => EXIT_USAGE,
         _ => EXIT_STATE,
+    }
+}
+
+/// What a running job would not do.
+fn running_job_exit_code(error: &ClientError) -> u8 {
+    match error {
+        ClientError::Refused(refused) => match refused.kind() {
+            Some("usage") => EXIT_USAGE,
+            Some("plugin") => EXIT_PLUGIN,
+            Some("incompatible") => EXIT_STATE,
+            _ => EXIT_FAILED,
+        },
+        ClientError::TooLarge { .. } => EXIT_PLUGIN,
+        ClientError::Unreachable { .. } | ClientError::Answer { .. } => EXIT_FAILED,
     }
 }

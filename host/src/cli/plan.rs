@@ -12,7 +12,10 @@ use super::{
     show,
 };
 use crate::{
-    job::{Carries, Loader, Outlook, PlannedBeginning, PlannedEdge, PlannedOrigin, PreparedJob, Role, Start, prepare},
+    job::{
+        Carries, Claim, Loader, Outlook, PlannedBeginning, PlannedEdge, PlannedOrigin, PreparedJob, Role, Start,
+        prepare,
+    },
     operator::{InputDescriptor, Plugin},
 };
 
@@ -20,8 +23,12 @@ pub(super) fn plan(args: PlanArgs) -> anyhow::Result<u8> {
     let job = read_job(&args.job)?;
     let mut loader = Loader::new(cache_folder().as_deref())?;
     let prepared = prepare(job, &mut loader, &mut show::say)?;
-    let start =
-        Start { from: args.from, discard_results_after: None, dropped: Default::default(), claim: Default::default() };
+    let start = Start {
+        from: args.from,
+        discard_results_after: None,
+        claim: Claim::No,
+        dropped: args.drop_state.into_iter().collect(),
+    };
     if prepared.spec.checkpoint.is_none() {
         begins_at_the_beginning(&start)?;
     }

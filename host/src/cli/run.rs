@@ -16,10 +16,12 @@ use super::{
     EXIT_DONE, EXIT_FAILED,
     args::{JobArgs, RunArgs},
     place::cache_folder,
-    show,
+    serve, show,
 };
 use crate::{
-    job::{DumpFolder, Executor, Live, Loader, Outcome, Report, RunOptions, Start, StartFrom, prepare},
+    job::{
+        Claim, DropState, DumpFolder, Executor, Live, Loader, Outcome, Report, RunOptions, Start, StartFrom, prepare,
+    },
     runtime::Control,
     spec::{JobFile, SinkKind, Surroundings},
 };
@@ -35,12 +37,18 @@ pub(super) fn run(args: RunArgs, process_start: Instant) -> anyhow::Result<u8> {
     let start = Start {
         from: args.from,
         discard_results_after: args.discard_results_after,
-        dropped: Default::default(),
-        claim: Default::default(),
+        claim: if args.claim { Claim::Yes } else { Claim::No },
+        dropped: args.drop_state.into_iter().collect(),
     };
     if job.checkpoint.is_none() {
         begins_at_the_beginning(&start)?;
     }
+    let live = Live::new(&job.name);
+    // A seeded run repeats another one, and nothing from outside may change it.
+    let server = match args.seed {
+        None => serve::serve(&args.serve, &job.name, &live)?,
+        Some(_) => None,
+    };
     // Better now than after hours of work.
     let dump = args.dump_state.as_deref().map(DumpFolder::claim).transpose()?;
     let mut loader = Loader::new(cache_folder().as_deref())?;
@@ -58,7 +66,6 @@ pub(super) fn run(args: RunArgs, process_start: Instant) -> anyhow::Result<u8> {
     let shows_records = prepared.spec.sinks.iter().any(|sink| matches!(sink.kind, SinkKind::Stdout { .. }));
     let quiet = shows_records && std::io::stdout().is_terminal();
     let line = RefCell::new(show::ProgressLine::new());
-    let live = Live::new(&prepared.spec.name);
     let options = RunOptions {
         executor: args.seed.map_or(Executor::Threads, Executor::Seeded),
         start,
@@ -77,6 +84,8 @@ pub(super) fn run(args: RunArgs, process_start: Instant) -> anyhow::Result<u8> {
         simulation: None,
     };
     let (report, fault) = prepared.run(options)?;
+    // Whoever waits for an answer gets it before this process is busy with itself.
+    drop(server);
     line.borrow_mut().clear();
     let reported = args.report.as_deref().map_or(Ok(()), |path| write_report(path, &report));
     if control.closed.load(Ordering::Relaxed) && report.outcome == Outcome::Stopped {
@@ -115,6 +124,9 @@ pub(super) fn run(args: RunArgs, process_start: Instant) -> anyhow::Result<u8> {
 pub(super) fn begins_at_the_beginning(start: &Start) -> anyhow::Result<()> {
     if let StartFrom::Place(place) = &start.from {
         bail!("this job takes no checkpoints, so it can't begin from {}: leave out --from", place.display());
+    }
+    if let Some(DropState { operator, state }) = start.dropped.first() {
+        bail!("this job takes no checkpoints, so there is no {operator}/{state} to give up: leave out --drop-state");
     }
     if start.discard_results_after.is_some() {
         bail!("this job takes no checkpoints, so it has no results after one: leave out --discard-results-after");

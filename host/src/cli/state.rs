@@ -1,4 +1,4 @@
-//! `wasmill state`: a look into the state that a job has left.
+//! `wasmill state`: a look into the state that a job has left, or has now.
 //!
 //! Reads by the module that reads all stored state, and shows by the schemas that were stored with it; it knows neither plugins nor who wrote. What is written to standard output are
 //! entries, or the list that was asked for, and nothing else.
@@ -8,10 +8,16 @@ mod get;
 mod list;
 mod show;
 
+use std::path::Path;
+
 use anyhow::anyhow;
 
-use super::args::{StateArgs, StateCommand};
+use super::{
+    args::{StateArgs, StateCommand},
+    running,
+};
 use crate::{
+    control::Client,
     job::{DescribedState, OperatorOfState, StoredState},
     spec::nearest,
 };
@@ -24,6 +30,14 @@ pub(super) fn state(command: StateCommand) -> anyhow::Result<u8> {
         StateCommand::Get(get) => get::get(get),
         StateCommand::Export(export) => export::export(export),
     }
+}
+
+/// The state in a place. A job that runs takes a checkpoint for it, so that what is shown is what is there now.
+fn open(place: &Path) -> anyhow::Result<StoredState> {
+    let name = place.to_str().filter(|name| !name.contains("://") && !place.exists());
+    let Some(entry) = name.and_then(running::look) else { return Ok(StoredState::open(place)?) };
+    let location = Client::of(&entry).checkpoint()?;
+    Ok(StoredState::open(Path::new(&location))?)
 }
 
 /// The state that was asked for, and its operator.

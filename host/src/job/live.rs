@@ -6,6 +6,8 @@
 mod answer;
 mod request;
 mod status;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},

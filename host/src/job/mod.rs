@@ -20,6 +20,8 @@ mod version;
 
 pub use checkpointing::{CheckpointCounters, LastCheckpoint};
 pub use dump::{DumpFolder, DumpFolderError};
+#[cfg(test)]
+pub(crate) use live::testing as live_testing;
 pub use live::{
     Answer, AnswerAt, Answering, Asked, Changes, CheckpointStatus, Difference, DifferenceKind, Drain, DropState,
     JobState, JobStatus, Live, MigratedState, OperatorChange, OperatorStatus, PluginRef, ProbationStatus, Refusal,

@@ -1,6 +1,7 @@
 //! The command line as a user types it: the binary, its exit codes, its two output streams.
 
 mod checkpoint;
+mod control;
 mod disks;
 mod going_back;
 mod inspect;
@@ -22,7 +23,9 @@ use std::{
     time::SystemTime,
 };
 
-use crate::harness::{cache, root};
+use tempfile::TempDir;
+
+use crate::harness::{cache, folder, root};
 
 /// The binary. It is an example of this package, made of the host's own `main.rs`, because cargo builds examples along with tests; where only the test binary
 /// was asked for (`cargo test --test integration`), it may be missing or older than its sources, and is built here.
@@ -60,6 +63,11 @@ fn is_fresh(binary: &Path) -> bool {
         .all(|name| Path::new(name).exists() && modified(Path::new(name)) <= built)
 }
 
+thread_local! {
+    /// Where the jobs of a test are found. Each test has a thread: so jobs of one name, which many tests have, do not meet.
+    static RUNTIME: TempDir = folder();
+}
+
 /// `wasmill ARGS`, typed in the repository's root.
 fn wasmill<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(binary());
@@ -67,6 +75,7 @@ fn wasmill<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Comm
         .args(args)
         .current_dir(root())
         .env("WASMILL_CACHE_DIR", cache())
+        .env("WASMILL_RUNTIME_DIR", RUNTIME.with(|folder| folder.path().to_owned()))
         .env_remove("RUST_BACKTRACE")
         .stdin(Stdio::null());
     command

@@ -101,9 +101,11 @@ fn a_second_run_of_a_job_is_refused() {
     let job = Sums::new();
     let running = job.start(&[]);
     job.wait_for_results_of(1);
-    job.run(&[]).refused(2, &["job sums runs already (", "storage/sums/lock is locked)"]);
+    job.run(&[]).refused(2, &["a job named sums runs here already (process "]);
+    // Nor is it one that is not looked for by its name.
+    job.run(&["--no-control"]).refused(2, &["job sums runs already (", "storage/sums/lock is locked)"]);
     let elsewhere = format!("checkpoint.storage={}", job.path("elsewhere").display());
-    job.run(&["--set", &elsewhere]).refused(2, &["another run is writing into this folder"]);
+    job.run(&["--no-control", "--set", &elsewhere]).refused(2, &["another run is writing into this folder"]);
     running.end().expect(0);
     job.check();
 }
@@ -156,7 +158,7 @@ fn a_job_that_does_not_fit_is_refused_with_all_differences() {
         4,
         &[
             "max-parallelism is 64 in the job and 128 in the checkpoint",
-            "operator sum is not in the job, so nobody takes its state (sum)",
+            "operator sum is not in the job, so nobody takes its state sum (--drop-state sum/sum gives it up)",
             "source numbers is not in the job",
         ],
     );

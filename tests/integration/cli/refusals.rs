@@ -70,7 +70,7 @@ fn overrides_that_fit_nothing() {
         ("operator.counts.parallelism=1", "`counts` is no operator: write `sink.counts.…`"),
         ("sink.counts.type=kafka", "kafka"),
         ("checkpoint.intervall=10s", "did you mean `interval`?"),
-        ("swap.probation=10s", "swap"),
+        ("swap.probatoin=10s", "did you mean `probation`?"),
     ] {
         say(&["run", JOB, "--set", set]).refused(2, &["error: ", message]);
     }

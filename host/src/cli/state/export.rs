@@ -12,14 +12,14 @@ use std::{
 
 use anyhow::Context;
 
-use super::{find, show::Shower};
+use super::{find, open, show::Shower};
 use crate::{
     cli::{
         EXIT_DONE,
         args::{ExportFormat, StateExportArgs},
         show,
     },
-    job::{DescribedState, Entries, StoredEntry, StoredState},
+    job::{DescribedState, Entries, StoredEntry},
     operator::StateKind,
 };
 
@@ -28,7 +28,7 @@ const WRITTEN_AT_ONCE: usize = 64 << 10;
 
 pub(super) fn export(args: StateExportArgs) -> anyhow::Result<u8> {
     let StateExportArgs { of, format, json: _, output } = args;
-    let stored = StoredState::open(&of.place)?;
+    let stored = open(&of.place)?;
     let (operator, state) = find(&stored, &of)?;
     let entries = stored.entries(operator, state);
     match (format, output) {

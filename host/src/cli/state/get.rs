@@ -7,10 +7,10 @@ use std::io::Write;
 
 use anyhow::bail;
 
-use super::{find, show::Shower};
+use super::{find, open, show::Shower};
 use crate::{
     cli::{EXIT_DONE, args::StateGetArgs, show},
-    job::{DescribedState, Entries, StoredEntry, StoredState},
+    job::{DescribedState, Entries, StoredEntry},
     operator::StateKind,
     stream::schema::TypedError,
 };
@@ -25,7 +25,7 @@ struct Place {
 
 pub(super) fn get(args: StateGetArgs) -> anyhow::Result<u8> {
     let StateGetArgs { of, key, json } = args;
-    let stored = StoredState::open(&of.place)?;
+    let stored = open(&of.place)?;
     let (operator, state) = find(&stored, &of)?;
     let wanted = Wanted::read(state, key.as_deref())?;
     let entries = match &wanted {

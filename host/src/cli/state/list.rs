@@ -4,14 +4,14 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use super::operator_of;
+use super::{open, operator_of};
 use crate::{
     cli::{EXIT_DONE, args::StateListArgs, show},
-    job::{Counted, DescribedState, OperatorOfState, StoredState},
+    job::{Counted, DescribedState, OperatorOfState},
 };
 
 pub(super) fn list(args: StateListArgs) -> anyhow::Result<u8> {
-    let stored = StoredState::open(&args.place)?;
+    let stored = open(&args.place)?;
     let operators = match &args.operator {
         Some(id) => vec![operator_of(&stored, id)?],
         None => stored.operators(),
