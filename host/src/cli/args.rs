@@ -287,8 +287,8 @@ pub(super) struct RunArgs {
     /// When an older checkpoint than the latest is restored: remove results that came after this one, which is the one that is restored
     #[arg(long, value_name = "ID", value_parser = parse_id)]
     pub(super) discard_results_after: Option<CheckpointId>,
-    /// The savepoint of --from is the job's from now on, which deletes it when it has a checkpoint of its own; unless given, a savepoint is never deleted
-    #[arg(long)]
+    /// The savepoint that --from names becomes the job's own: it is deleted when the job has a checkpoint of its own
+    #[arg(long, requires = "from")]
     pub(super) claim: bool,
     /// Give up a state of the checkpoint that no operator takes any more
     #[arg(long, value_name = "OPERATOR/STATE", value_parser = parse_drop_state)]

@@ -83,7 +83,8 @@ impl ObjectStorage {
         let (store, folder): (Arc<dyn ObjectStore>, Path) = match location {
             StorageLocation::Folder(path) => {
                 let absolute = std::path::absolute(path).map_err(|error| invalid(&shown, error.to_string()))?;
-                let folder = Path::from_absolute_path(local.insert(absolute)).map_err(|error| failed(error.into()))?;
+                let folder = Path::from_absolute_path(local.insert(without_parents(&absolute)))
+                    .map_err(|error| failed(error.into()))?;
                 (Arc::new(LocalFileSystem::new().with_fsync(true)), folder)
             }
             StorageLocation::S3(bucket) => {
@@ -247,4 +248,18 @@ fn kind_of_cause(error: &(dyn Error + 'static)) -> StorageErrorKind {
         _ => None,
     });
     kinds.last().unwrap_or(StorageErrorKind::Unavailable)
+}
+
+/// An absolute path in which no part is `..`, which an object store can't have. A link before such a part is followed, as the system does it.
+fn without_parents(path: &std::path::Path) -> PathBuf {
+    let mut found = PathBuf::new();
+    for part in path.components() {
+        if part == std::path::Component::ParentDir {
+            found = std::fs::canonicalize(&found).unwrap_or(found);
+            found.pop();
+        } else {
+            found.push(part);
+        }
+    }
+    found
 }

@@ -80,3 +80,18 @@ fn who_tries_again_finds_what_was_done() {
     assert_eq!(error.kind, StorageErrorKind::AlreadyThere);
     assert_eq!(storage.get("a").expect("it is there"), "1");
 }
+
+#[test]
+fn a_folder_may_be_named_by_way_of_others() {
+    let folder = tempfile::tempdir().expect("there is room");
+    std::fs::create_dir_all(folder.path().join("one/two")).expect("it can be made");
+    std::os::unix::fs::symlink(folder.path().join("one/two"), folder.path().join("link")).expect("it can be made");
+    for (path, expected) in
+        [("one/two/../there", "one/there"), ("link/../linked", "one/linked"), ("none/../new", "new")]
+    {
+        let location = StorageLocation::Folder(folder.path().join(path));
+        let storage = ObjectStorage::open(&location, []).expect("it can be opened");
+        storage.put_new("file", Bytes::from_static(b"x")).expect("it is put");
+        assert!(folder.path().join(expected).join("file").is_file(), "{path}");
+    }
+}
