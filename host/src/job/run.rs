@@ -204,10 +204,8 @@ impl PreparedJob {
             control.begin_attempt();
             live.facts().restarts = restarts;
             let began = match (restarts, discard) {
-                (0, _) => match discard.or(adopted.discard_after) {
-                    Some(after) => checkpointing.discard_after(after),
-                    None => Ok(()),
-                },
+                (0, Some(after)) => checkpointing.discard_after(after),
+                (0, None) => Ok(()),
                 _ => checkpointing.beginning_again().map(|again| {
                     origin = again;
                     let from = origin.as_ref().or(first.as_ref()).map(|origin| origin.manifest().id);

@@ -340,7 +340,8 @@ impl<'j> Case<'j> {
         let mut happenings = if is_quiet { Vec::new() } else { self.happenings(random, steps) };
         let (mut probation, mut batches) = (STEP * random.within(1..steps) as u32, random.within(1..200));
         if !is_quiet {
-            let some_fail = random.percent(40);
+            // Where what fails becomes a letter, no fault takes a version back.
+            let some_fail = random.percent(40) && !self.job.sinks.contains(&"dead");
             if some_fail {
                 // What fails does so sooner or later: while it is on probation, if that lasts to the end and nobody stops the job before.
                 (probation, batches) = (Duration::from_secs(3_600), u64::from(u32::MAX));

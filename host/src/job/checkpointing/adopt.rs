@@ -30,8 +30,6 @@ pub(in crate::job) struct Adopted {
     pub(in crate::job) comparison: Comparison,
     /// Why the job can't go on, beside what differs in the state of its operators.
     pub(in crate::job) misfits: Vec<String>,
-    /// Checkpoints behind this one are to be removed: they are of an exchange that is taken back.
-    pub(in crate::job) discard_after: Option<CheckpointId>,
 }
 
 impl Adopted {
@@ -72,7 +70,6 @@ impl Checkpointing {
         };
         let mut adopted = Adopted::default();
         if let Some(swap) = &origin.manifest().swap {
-            adopted.discard_after = Some(origin.manifest().id);
             adopted.notes.push(format!(
                 "the exchange of {} at checkpoint {} was on probation: it is taken back, and what ran before goes on",
                 operators_of(swap),

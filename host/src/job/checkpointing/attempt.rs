@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     background::Background,
-    checkpoint::{Coordinator, CoordinatorSettings, Mode, Names, StorageErrorKind},
+    checkpoint::{Coordinator, CoordinatorSettings, Mode, Names, StorageErrorKind, put_same},
     job::{PreparedJob, live::Live, plugins::JobError, swap::ProbationSettings},
     metrics::OperatorCounters,
     operator::{KeepSnapshots, LogLevel, Succession, TaskInfo},
@@ -68,9 +68,17 @@ impl Checkpointing {
         if let Some(last) = last.filter(|last| Some(*last) > self.newest_seen) {
             return Err(JobError::Running(format!("another run of this job has just taken checkpoint {last}")));
         }
-        let restored_from = origin.filter(|origin| origin.is_own).map(|origin| origin.manifest().id);
+        let mut restored_from = origin.filter(|origin| origin.is_own).map(|origin| origin.manifest().id);
         // Above all that are complete; the number of one that never was may be given again, to an attempt whose segments and hidden results have other names.
-        let next = last.max(origin.map(|origin| origin.manifest().id)).map_or(CheckpointId::FIRST, CheckpointId::next);
+        let mut next =
+            last.max(origin.map(|origin| origin.manifest().id)).map_or(CheckpointId::FIRST, CheckpointId::next);
+        if let Some(taken_back) =
+            origin.filter(|origin| origin.is_own).and_then(|origin| origin.taken_back(next, number))
+        {
+            let text = taken_back.to_json().into();
+            put_same(&**self.storage(), &Names::manifest(next), text).map_err(JobError::Storage)?;
+            (restored_from, next) = (Some(next), next.next());
+        }
         let (send, events) = unbounded();
         let mut chains = Chains::default();
         if let Some(origin) = origin.filter(|origin| origin.is_own) {

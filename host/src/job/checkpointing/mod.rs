@@ -270,16 +270,7 @@ impl Checkpointing {
         let folders: Vec<_> = contents.folders().into_iter().filter(|folder| of_this_run(folder.attempt)).collect();
         match resolve(Wanted::Latest, &folders) {
             Resolution::Fresh => Ok(None),
-            Resolution::Restore(id) | Resolution::AlreadyEnded(id) => {
-                let newest = self.origin(id)?;
-                let is_exchanging = newest.manifest().swap.is_some();
-                let origin = self.before_open_swap(newest)?;
-                if is_exchanging {
-                    // It is taken back. Nothing behind it was shown.
-                    self.discard_after(origin.manifest().id)?;
-                }
-                Ok(Some(origin))
-            }
+            Resolution::Restore(id) | Resolution::AlreadyEnded(id) => self.before_open_swap(self.origin(id)?).map(Some),
             Resolution::Refused { reason, .. } => Err(JobError::Refused(reason)),
         }
     }

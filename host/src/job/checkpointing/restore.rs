@@ -19,7 +19,7 @@ use crate::{
     checkpoint::{Entry, Marks, Merge, Names, SegmentError, SegmentProblem, Storage, Stored},
     connector::{ConnectorError, SourcePosition, Transaction},
     operator::{Plugin, RestoreKeyed, Restored},
-    stream::{EventTime, Fault, FaultKind, key_groups_of_task},
+    stream::{CheckpointId, EventTime, Fault, FaultKind, key_groups_of_task},
 };
 
 /// What an attempt begins with.
@@ -178,6 +178,24 @@ impl Origin {
             comparison.append(compare_states(&vertex.id, &there, descriptor, dropped, Occasion::Restore));
         }
         comparison
+    }
+
+    /// The checkpoint at which an exchange began that is taken back, as one of the attempt that takes it back; none: there is none. It has the same state, with what ran before, and is the newest
+    /// checkpoint, whatever lies behind the old one: that is of an earlier attempt, and may come to light again after it was deleted.
+    pub(super) fn taken_back(&self, id: CheckpointId, attempt: u64) -> Option<CheckpointManifest> {
+        let manifest = self.manifest();
+        manifest.swap.as_ref()?;
+        let operators = manifest.operators.iter().map(|operator| {
+            let Some(former) = self.former(&operator.id) else { return operator.clone() };
+            CheckpointedOperator {
+                plugin: former.plugin.clone(),
+                states: former.states.clone(),
+                // Numbers that the exchange has given to new states are not used again.
+                ..operator.clone()
+            }
+        });
+        let operators = operators.collect();
+        Some(CheckpointManifest { id, attempt, swap: None, operators, new_bytes: 0, ..manifest.clone() })
     }
 
     /// What ran before the exchange that was on probation.
