@@ -12,14 +12,17 @@ use super::{
     show,
 };
 use crate::{
-    job::{Carries, Loader, Outlook, PlannedBeginning, PlannedEdge, PlannedOrigin, PreparedJob, Role, Start, prepare},
+    job::{
+        Carries, Loader, Outlook, PlannedBeginning, PlannedEdge, PlannedOrigin, PlannedState, PreparedJob, Role, Start,
+        StateFate, prepare,
+    },
     operator::{InputDescriptor, Plugin},
 };
 
 pub(super) fn plan(args: PlanArgs) -> anyhow::Result<u8> {
     let job = read_job(&args.job)?;
     let mut loader = Loader::new(cache_folder().as_deref())?;
-    let prepared = prepare(job, &mut loader, &mut show::say)?;
+    let mut prepared = prepare(job, &mut loader, &mut show::say)?;
     let start = Start { from: args.from, dropped: args.drop_state.into_iter().collect(), ..Start::default() };
     if prepared.spec.checkpoint.is_none() {
         begins_at_the_beginning(&start)?;
@@ -36,7 +39,7 @@ pub(super) fn plan(args: PlanArgs) -> anyhow::Result<u8> {
 }
 
 fn print_outlook(outlook: Option<&Outlook>, out: &mut impl Write) -> io::Result<()> {
-    let Some(Outlook { storage, beginning }) = outlook else { return Ok(()) };
+    let Some(Outlook { storage, beginning, notes, states }) = outlook else { return Ok(()) };
     writeln!(out, "checkpoints in {storage}")?;
     let of = |origin: &PlannedOrigin| {
         format!("{} ({}, of {})", origin.id, origin.location, humantime::format_rfc3339_seconds(origin.completed))
@@ -53,7 +56,24 @@ fn print_outlook(outlook: Option<&Outlook>, out: &mut impl Write) -> io::Result<
         }
         // It is the error of the command.
         Err(_) => writeln!(out, "  a run can't begin"),
+    }?;
+    notes.iter().try_for_each(|note| writeln!(out, "  {note}"))?;
+    for PlannedState { operator, state, fate, text } in states {
+        let what = match fate {
+            StateFate::Kept => "kept",
+            StateFate::Changed => "kept, changed",
+            StateFate::Migrated => "migrated",
+            StateFate::Dropped => "dropped",
+            StateFate::New => "new",
+            StateFate::Refused => "refused",
+        };
+        let place = format!("operator {operator}, state {state}");
+        let text = text.as_deref().unwrap_or_default();
+        let more = text.strip_prefix(&place).map_or(text, |rest| rest.trim_start_matches([':', ' ']));
+        let more = if more.is_empty() { String::new() } else { format!(": {more}") };
+        writeln!(out, "  {what:<13} {operator}/{state}{more}")?;
     }
+    Ok(())
 }
 
 fn outlook_to_json(outlook: &Outlook) -> serde_json::Value {
@@ -72,6 +92,8 @@ fn outlook_to_json(outlook: &Outlook) -> serde_json::Value {
         Err(error) => json!({ "begins": "refused", "reason": error.to_string() }),
     };
     document["storage"] = json!(outlook.storage);
+    document["notes"] = json!(outlook.notes);
+    document["states"] = json!(outlook.states);
     document
 }
 

@@ -196,6 +196,28 @@ pub(in crate::job) fn compare_states(
     comparison
 }
 
+/// The states of an operator that is not in the job any more. `dropped` may be given up.
+pub(in crate::job) fn without_operator(
+    operator: &str,
+    states: &[DescribedState],
+    dropped: &BTreeSet<DropState>,
+) -> Comparison {
+    let differences = states.iter().map(|state| {
+        let name = &state.name;
+        let may_go = dropped.contains(&DropState { operator: operator.to_owned(), state: name.clone() });
+        let (kind, text) = if may_go {
+            (DifferenceKind::Dropped, format!("operator {operator}, state {name}: is given up, with all that is in it"))
+        } else {
+            let text = format!(
+                "operator {operator} is not in the job, so nobody takes its state {name} (--drop-state {operator}/{name} gives it up)"
+            );
+            (DifferenceKind::Incompatible, text)
+        };
+        Difference { operator: operator.to_owned(), state: Some(name.clone()), kind, text }
+    });
+    Comparison { differences: differences.collect(), migrations: Vec::new() }
+}
+
 /// Compares schemas and their versions.
 fn compare_versions(
     place: &str,

@@ -28,7 +28,7 @@ pub use live::{
     RefusalKind, Rehearsal, Request, SavepointAnswer, SavepointRequest, StopAnswer, StopRequest, SwapAnswer,
     SwapOutcome, SwapPhase, SwapRequest, SwapStatus, VertexKind, VertexStatus,
 };
-pub use outlook::{Outlook, PlannedBeginning, PlannedOrigin};
+pub use outlook::{Outlook, PlannedBeginning, PlannedOrigin, PlannedState, StateFate};
 pub use plan::{Carries, Plan, PlannedEdge, Role, SinkFacts, SourceFacts, Vertex, plan};
 pub use plugins::{JobError, Loader, Located};
 pub use prepare::{PreparedJob, prepare};

@@ -88,7 +88,7 @@ impl Checkpointing {
         }
         self.graph = Graph::new(job, self.settings.mode);
         adopted.comparison = origin.compare(&self.graph, &start.dropped);
-        adopted.misfits = origin.misfits(&self.graph, &start.dropped);
+        adopted.misfits = origin.misfits(&self.graph);
         adopted.misfits.extend(unknown_drops(origin, &start.dropped));
         Ok(adopted)
     }

@@ -4,11 +4,11 @@ use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use super::{
     super::{
-        compatibility::{Comparison, Occasion, StateThere, compare_states},
+        compatibility::{Comparison, Occasion, StateThere, compare_states, without_operator},
         live::DropState,
         stored_state::{
-            CheckpointManifest, CheckpointedOperator, CheckpointedPlugin, CheckpointedTask, DescribedState,
-            FormerVersion, SegmentOfTask, StoredCheckpoint, StoredStateError,
+            CheckpointManifest, CheckpointedOperator, CheckpointedPlugin, CheckpointedTask, FormerVersion,
+            SegmentOfTask, StoredCheckpoint, StoredStateError,
         },
         version::StateRegister,
     },
@@ -127,7 +127,7 @@ impl Origin {
     }
 
     /// Why the job can't go on from this checkpoint, beside what operators keep: all reasons at once; empty when it can.
-    pub(super) fn misfits(&self, graph: &Graph, dropped: &BTreeSet<DropState>) -> Vec<String> {
+    pub(super) fn misfits(&self, graph: &Graph) -> Vec<String> {
         let manifest = self.manifest();
         let mut misfits = Vec::new();
         if manifest.max_parallelism != graph.max_parallelism {
@@ -135,19 +135,6 @@ impl Origin {
                 "max-parallelism is {} in the job and {} in the checkpoint, and can't change",
                 graph.max_parallelism, manifest.max_parallelism
             ));
-        }
-        for operator in &manifest.operators {
-            if graph.operators().any(|(_, vertex, _)| vertex.id == operator.id) {
-                continue;
-            }
-            let id = &operator.id;
-            let is_kept = |state: &&DescribedState| {
-                !dropped.contains(&DropState { operator: id.clone(), state: state.name.clone() })
-            };
-            misfits.extend(operator.states.iter().filter(is_kept).map(|state| {
-                let name = &state.name;
-                format!("operator {id} is not in the job, so nobody takes its state {name} (--drop-state {id}/{name} gives it up)")
-            }));
         }
         for source in &manifest.sources {
             if !graph.sources().any(|(_, id, _)| id == source.id) {
@@ -167,11 +154,12 @@ impl Origin {
     pub(super) fn compare(&self, graph: &Graph, dropped: &BTreeSet<DropState>) -> Comparison {
         let mut comparison = Comparison::default();
         for operator in &self.manifest().operators {
-            let Some((_, vertex, facts)) = graph.operators().find(|(_, vertex, _)| vertex.id == operator.id) else {
-                continue;
-            };
             let former = self.former(&operator.id);
             let states = former.map_or(&operator.states, |former| &former.states);
+            let Some((_, vertex, facts)) = graph.operators().find(|(_, vertex, _)| vertex.id == operator.id) else {
+                comparison.append(without_operator(&operator.id, states, dropped));
+                continue;
+            };
             let versions = states.iter().map(|state| (state.number, operator.versions_of(state.number))).collect();
             let there = StateThere { states, versions: &versions };
             let descriptor = facts.version.located.plugin.descriptor();
@@ -196,6 +184,16 @@ impl Origin {
         });
         let operators = operators.collect();
         Some(CheckpointManifest { id, attempt, swap: None, operators, new_bytes: 0, ..manifest.clone() })
+    }
+
+    /// All states that there are, by operator and name.
+    pub(in crate::job) fn states(&self) -> Vec<(String, String)> {
+        let of_operator = |operator: &CheckpointedOperator| {
+            let states = self.former(&operator.id).map_or(&operator.states, |former| &former.states);
+            let id = operator.id.clone();
+            states.iter().map(move |state| (id.clone(), state.name.clone())).collect::<Vec<_>>()
+        };
+        self.manifest().operators.iter().flat_map(of_operator).collect()
     }
 
     /// What ran before the exchange that was on probation.
