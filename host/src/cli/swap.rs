@@ -26,10 +26,10 @@ use super::{
     show,
 };
 use crate::{
-    control::{Client, OperatorOnWire, OperatorsOnWire, SwapOnWire},
-    job::{JobError, Loader},
+    control::{Client, ClientError, OperatorOnWire, OperatorsOnWire, SwapOnWire},
+    job::{JobError, JobGraph, Loader, prepare},
     operator::Plugin,
-    spec::{JobFile, nearest},
+    spec::nearest,
     wasm::WasmPlugin,
 };
 
@@ -37,6 +37,7 @@ use crate::{
 #[derive(Deserialize)]
 struct Status {
     vertices: Vec<Vertex>,
+    graph: JobGraph,
     swap: Option<answer::UnderWay>,
 }
 
@@ -61,9 +62,9 @@ pub(super) fn swap(args: SwapArgs) -> anyhow::Result<u8> {
     if status.vertices.is_empty() {
         bail!("job {} is only being started; try again when it runs", args.job);
     }
-    let wanted = match &args.to {
+    let (wanted, unfit) = match &args.to {
         Some(file) => like_job_file(&args, file, &status)?,
-        None => replacements(&args, &status)?,
+        None => (replacements(&args, &status)?, Vec::new()),
     };
     for (_, operator, component) in &wanted {
         if let (Some(digest), Some(component)) = (&operator.component, component) {
@@ -72,10 +73,14 @@ pub(super) fn swap(args: SwapArgs) -> anyhow::Result<u8> {
     }
     let request = SwapOnWire {
         operators: OperatorsOnWire(wanted.into_iter().map(|(id, operator, _)| (id, operator)).collect()),
-        dry_run: args.dry_run,
+        // Where something can't be changed, the job is only asked what else does not fit.
+        dry_run: args.dry_run || !unfit.is_empty(),
         wait: args.wait,
         drop_state: args.drop_state.iter().map(|state| format!("{}/{}", state.operator, state.state)).collect(),
     };
+    if !unfit.is_empty() {
+        return Err(JobError::Refused(refusal(&unfit, client.swap::<serde_json::Value>(&request).err())).into());
+    }
     let answer = answered(client.swap(&request), args.json)?;
     let shown = SwapShown::deserialize(&answer)?;
     if args.json {
@@ -89,6 +94,15 @@ pub(super) fn swap(args: SwapArgs) -> anyhow::Result<u8> {
         show::out(|out| writeln!(out, "{}", shown.text(probation(&client).as_ref())))?;
     }
     Ok(EXIT_DONE)
+}
+
+/// Everything for which a job file can't be swapped to.
+fn refusal(unfit: &[String], also: Option<ClientError>) -> String {
+    let list: String = unfit.iter().map(|difference| format!("\n  - {difference}")).collect();
+    let also = also.map(|error| format!("\nand of the operators: {error}")).unwrap_or_default();
+    format!(
+        "a swap replaces operators; other changes need another start (wasmill stop, wasmill run --from):{list}{also}"
+    )
 }
 
 /// How long the probation lasts still. It may be over, and so may the job.
@@ -137,15 +151,18 @@ fn load(loader: &mut Loader, operator: &str, plugin: &Path) -> anyhow::Result<(S
     }
 }
 
-/// Every operator as a job file has it.
-fn like_job_file(args: &SwapArgs, file: &Path, status: &Status) -> anyhow::Result<Vec<Wanted>> {
+/// Every operator as a job file has it, and what of that a swap can't change.
+fn like_job_file(args: &SwapArgs, file: &Path, status: &Status) -> anyhow::Result<(Vec<Wanted>, Vec<String>)> {
     let job = read_job(&JobArgs { job: file.to_owned(), sets: args.sets.clone() })?;
     if job.name != args.job {
         bail!("{} is the job file of {}, not of {}", file.display(), job.name, args.job);
     }
-    status.has_the_vertices_of(&job)?;
-    let plugins = Loader::new(cache_folder().as_deref())?.load_all(&job, &mut show::say)?;
-    let wanted = job.operators.into_iter().zip(plugins).map(|(operator, located)| {
+    let prepared = prepare(job, &mut Loader::new(cache_folder().as_deref())?, &mut show::say)?;
+    let unfit = status.graph.differences(&prepared.graph());
+    // Of an operator that does not run nothing can be asked.
+    let runs = |id: &str| status.vertices.iter().any(|vertex| vertex.kind == "operator" && vertex.id == id);
+    let operators = prepared.spec.operators.into_iter().zip(prepared.plugins);
+    let wanted = operators.filter(|(operator, _)| runs(&operator.id)).map(|(operator, located)| {
         let digest = located.plugin.digest();
         let runs = status.vertices.iter().filter(|vertex| vertex.id == operator.id.value);
         let mut runs = runs.filter_map(|vertex| vertex.operator.as_ref());
@@ -158,34 +175,11 @@ fn like_job_file(args: &SwapArgs, file: &Path, status: &Status) -> anyhow::Resul
         };
         (operator.id.value, on_wire, is_another.then_some(located.component))
     });
-    Ok(wanted.collect())
+    Ok((wanted.collect(), unfit))
 }
 
 impl Status {
     fn of_kind<'s>(&'s self, kind: &'s str) -> impl Iterator<Item = &'s str> {
         self.vertices.iter().filter(move |vertex| vertex.kind == kind).map(|vertex| vertex.id.as_str())
-    }
-
-    /// Checks that a job file has the sources, operators and sinks that run. How they are joined is the job's to compare.
-    fn has_the_vertices_of(&self, job: &JobFile) -> anyhow::Result<()> {
-        let wanted: [(&str, BTreeSet<&str>); 3] = [
-            ("source", job.sources.iter().map(|source| source.id.value.as_str()).collect()),
-            ("operator", job.operators.iter().map(|operator| operator.id.value.as_str()).collect()),
-            ("sink", job.sinks.iter().map(|sink| sink.id.value.as_str()).collect()),
-        ];
-        let mut differences = Vec::new();
-        for (kind, wanted) in wanted {
-            let runs: BTreeSet<_> = self.of_kind(kind).collect();
-            differences.extend(wanted.difference(&runs).map(|id| format!("\n  {kind} {id} is in the job file only")));
-            differences
-                .extend(runs.difference(&wanted).map(|id| format!("\n  {kind} {id} runs, and is not in the job file")));
-        }
-        if differences.is_empty() {
-            return Ok(());
-        }
-        bail!(
-            "a swap replaces operators; what is added or removed needs another start (wasmill stop, wasmill run):{}",
-            differences.concat()
-        )
     }
 }

@@ -4,6 +4,7 @@
 //! other: it takes requests between two steps and answers each exactly once. A request that nobody can answer any more is answered by its being dropped.
 
 mod answer;
+mod graph;
 mod request;
 mod status;
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub use self::{
         Answer, Difference, DifferenceKind, MigratedState, PluginRef, Refusal, RefusalKind, SavepointAnswer,
         StopAnswer, SwapAnswer, SwapOutcome,
     },
+    graph::{GraphEdge, GraphVertex, JobGraph},
     request::{
         AnswerAt, Changes, Drain, DropState, OperatorChange, Rehearsal, Request, SavepointRequest, StopRequest,
         SwapRequest,

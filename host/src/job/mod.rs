@@ -24,9 +24,9 @@ pub use dump::{DumpFolder, DumpFolderError};
 pub(crate) use live::testing as live_testing;
 pub use live::{
     Answer, AnswerAt, Answering, Asked, Changes, CheckpointStatus, Difference, DifferenceKind, Drain, DropState,
-    JobState, JobStatus, Live, MigratedState, OperatorChange, OperatorStatus, PluginRef, ProbationStatus, Refusal,
-    RefusalKind, Rehearsal, Request, SavepointAnswer, SavepointRequest, StopAnswer, StopRequest, SwapAnswer,
-    SwapOutcome, SwapPhase, SwapRequest, SwapStatus, VertexKind, VertexStatus,
+    GraphEdge, GraphVertex, JobGraph, JobState, JobStatus, Live, MigratedState, OperatorChange, OperatorStatus,
+    PluginRef, ProbationStatus, Refusal, RefusalKind, Rehearsal, Request, SavepointAnswer, SavepointRequest,
+    StopAnswer, StopRequest, SwapAnswer, SwapOutcome, SwapPhase, SwapRequest, SwapStatus, VertexKind, VertexStatus,
 };
 pub use outlook::{Outlook, PlannedBeginning, PlannedOrigin, PlannedState, StateFate};
 pub use plan::{Carries, Plan, PlannedEdge, Role, SinkFacts, SourceFacts, Vertex, plan};

@@ -172,7 +172,7 @@ fn what_can_not_be_swapped_is_refused_before_the_job_is_asked() {
     fs::create_dir(&other).expect("it can be made");
     let other = write_job(&other, &quiet().replace("\"sum\"", "\"total\""));
     say(&["swap", "endless", "--to", &other]).refused(
-        2,
+        4,
         &["operator total is in the job file only", "operator sum runs, and is not in the job file", "wasmill stop"],
     );
 }

@@ -264,6 +264,11 @@ impl Driver {
         if let Some(swap) = &mut self.swap {
             swap.course.exchanged(task, pause);
         }
+        for node in &self.setup.graph.tasks[task].nodes {
+            if let Some(seat) = self.setup.swaps.seats.get(node) {
+                seat.succession.clear();
+            }
+        }
     }
 
     pub(super) fn swap_completed(&mut self, id: CheckpointId, now: Duration) {

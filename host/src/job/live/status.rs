@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 
-use super::{PluginRef, SwapAnswer};
+use super::{JobGraph, PluginRef, SwapAnswer};
 use crate::job::VertexReport;
 use crate::metrics::OperatorCounters;
 
@@ -27,6 +27,8 @@ pub struct JobStatus {
     pub checkpoints: Option<CheckpointStatus>,
     /// Sources, operators and sinks, in an order in which each comes after those that send to it.
     pub vertices: Vec<VertexStatus>,
+    /// What a swap leaves as it is.
+    pub graph: JobGraph,
     /// The swap that is under way, with its probation.
     pub swap: Option<SwapStatus>,
     /// What became of the last swap.
@@ -160,6 +162,7 @@ pub(in crate::job) struct Facts {
     pub(in crate::job) restarts: u32,
     pub(in crate::job) checkpoints: Option<CheckpointStatus>,
     pub(in crate::job) vertices: Vec<VertexFacts>,
+    pub(in crate::job) graph: JobGraph,
     pub(in crate::job) swap: Option<SwapStatus>,
     pub(in crate::job) last_swap: Option<SwapAnswer>,
 }
@@ -172,6 +175,7 @@ impl Facts {
             restarts: 0,
             checkpoints: None,
             vertices: Vec::new(),
+            graph: JobGraph::default(),
             swap: None,
             last_swap: None,
         }
@@ -190,6 +194,7 @@ impl Facts {
             records_out: sum(VertexKind::Sink, |counted| counted.records_out),
             restarts: self.restarts,
             checkpoints: self.checkpoints.clone(),
+            graph: self.graph.clone(),
             swap: self.swap.clone(),
             last_swap: self.last_swap.clone(),
             vertices,

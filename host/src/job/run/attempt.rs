@@ -218,6 +218,7 @@ impl PreparedJob {
         });
         let mut facts = live.facts();
         facts.vertices = vertices.collect();
+        facts.graph = self.graph();
         facts.state = JobState::Running;
     }
 

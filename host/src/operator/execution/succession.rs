@@ -88,18 +88,30 @@ impl Successor {
     }
 }
 
-/// Where a successor waits for the barrier at which it takes over.
+/// Where a successor waits for the barrier at which it takes over, and its predecessor for its end: giving its memory back takes time, which the task has not.
 #[derive(Default)]
-pub struct Succession(Mutex<Option<(CheckpointId, Successor)>>);
+pub struct Succession {
+    waiting: Mutex<Option<(CheckpointId, Successor)>>,
+    retired: Mutex<Option<Box<dyn Instance>>>,
+}
 
 impl Succession {
     /// It takes over at the barrier of this checkpoint. To be called before anybody is asked for that.
     pub fn put(&self, at: CheckpointId, successor: Successor) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((at, successor));
+        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some((at, successor));
+    }
+
+    /// Gives back what the predecessor has used.
+    pub fn clear(&self) {
+        drop(self.retired.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    fn retire(&self, predecessor: Box<dyn Instance>) {
+        *self.retired.lock().unwrap_or_else(PoisonError::into_inner) = Some(predecessor);
     }
 
     fn take(&self, at: CheckpointId) -> Option<Successor> {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.take_if(|(checkpoint, _)| *checkpoint == at).map(|(_, successor)| successor)
     }
 }
@@ -128,7 +140,7 @@ impl Execution {
         let descriptor: &Descriptor = plugin.descriptor();
         self.exchange.adopt(descriptor, &state_specs(descriptor), &state_ids, exchange_limits);
         self.visits_left = descriptor.visits_at_end();
-        self.instance = instance;
+        self.succession.retire(std::mem::replace(&mut self.instance, instance));
         self.plugin = plugin;
         (self.config, self.limits, self.policy) = (config, limits, policy);
         self.rate = FaultRate::new(faults_per_minute);
