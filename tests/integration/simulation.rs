@@ -18,7 +18,7 @@ use std::{
 };
 
 use self::{
-    case::{Case, NewVersion},
+    case::{AskedFor, Case},
     jobs::{JOBS, SimulatedJob},
 };
 
@@ -109,23 +109,34 @@ fn letters() {
 /// A crash so often while operators are exchanged, when nobody says how often; each in its own run.
 const CRASHES_IN_A_SWAP: u64 = 40;
 
-/// From the request for a swap until its probation is over there are less steps.
+/// From the request for a swap until its probation is over there are less steps; a savepoint and a stop take less still.
 const SWAP_STEPS: u64 = 800;
+
+/// Crashes so often, each in its own run, and says whether what is expected was said at all.
+#[track_caller]
+fn crash_behind(job: &str, asked: AskedFor, expected: &str) {
+    let crashes = number_of("WASMILL_SIMULATION_CASES").unwrap_or(CRASHES_IN_A_SWAP).min(SWAP_STEPS);
+    let case = Case::new(jobs::find(job), 1);
+    let crash = |number| case.run_crashing_behind(asked, 1 + number * SWAP_STEPS / crashes);
+    let traces: Vec<String> = (0..crashes).flat_map(crash).collect();
+    assert!(
+        traces.iter().any(|line| line.contains(expected)),
+        "{job}, {asked:?}: no crash has led to this: {expected}"
+    );
+}
 
 #[test]
 fn a_crash_at_any_step_of_a_swap_leaves_one_version_or_the_other() {
-    let crashes = number_of("WASMILL_SIMULATION_CASES").unwrap_or(CRASHES_IN_A_SWAP).min(SWAP_STEPS);
-    for (job, version, expected) in [
-        ("words", NewVersion::Works, "for which it was exchanged: what the job file names has not changed since"),
-        ("sums", NewVersion::Works, "was on probation: it is taken back, and what ran before goes on"),
-        ("words", NewVersion::Fails, "is taken back: "),
-    ] {
-        let case = Case::new(jobs::find(job), 1);
-        let traces: Vec<String> = (0..crashes)
-            .flat_map(|crash| case.run_crashing_in_a_swap(1 + crash * SWAP_STEPS / crashes, version))
-            .collect();
-        assert!(traces.iter().any(|line| line.contains(expected)), "{job}: no crash has led to this: {expected}");
-    }
+    let goes_on = "for which it was exchanged: what the job file names has not changed since";
+    crash_behind("words", AskedFor::Swap, goes_on);
+    crash_behind("sums", AskedFor::Swap, "was on probation: it is taken back, and what ran before goes on");
+    crash_behind("words", AskedFor::SwapThatFails, "is taken back: ");
+}
+
+#[test]
+fn a_crash_at_any_step_of_a_savepoint_or_a_stop_loses_nothing() {
+    crash_behind("sums", AskedFor::Savepoint, "going on from checkpoint");
+    crash_behind("words", AskedFor::Stop, "Stopped from");
 }
 
 #[test]

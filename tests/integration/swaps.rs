@@ -12,9 +12,9 @@ use serde_json::json;
 use wasmill::{
     checkpoint::{MemoryStorage, Storage},
     job::{
-        Answer, AnswerAt, Changes, DifferenceKind, Executor, Happening, JobStatus, Landmark, Live, Moment,
-        OperatorChange, Outcome, RefusalKind, Rehearsal, Report, Request, RunOptions, Simulation, Start, SwapAnswer,
-        SwapOutcome, SwapRequest,
+        Answer, AnswerAt, Changes, DifferenceKind, Drain, Executor, Happening, JobStatus, Landmark, Live, Moment,
+        OperatorChange, Outcome, RefusalKind, Rehearsal, Report, Request, RunOptions, SavepointRequest, Simulation,
+        Start, StartFrom, StopRequest, SwapAnswer, SwapOutcome, SwapRequest,
     },
     runtime::Control,
     spec::{Limits, OnError},
@@ -302,4 +302,49 @@ fn a_second_swap_is_refused_while_the_first_is_on_probation_with_what_is_left_of
     assert_eq!(refusal.kind, RefusalKind::Busy);
     assert!(refusal.message.contains("is being exchanged already; its probation ends in 3599."), "{}", refusal.message);
     check(results.path(), "two at once");
+}
+
+#[test]
+fn a_job_that_was_stopped_goes_on_with_the_next_version_on_another_backend_and_parallelism() {
+    let next = component("tally-next").display().to_string();
+    for (before, after) in [(PLACES[0], PLACES[2]), (PLACES[2], PLACES[0]), (PLACES[1], PLACES[0])] {
+        let (results, places) = (folder(), folder());
+        let place = places.path().join("savepoint");
+        let stop = |simulation: &mut Simulation| {
+            let savepoint = SavepointRequest { place: Some(place.display().to_string()) };
+            let request = move || Request::Stop(StopRequest { drain: Drain::No, savepoint: savepoint.clone() });
+            let moment = Moment { after: Landmark::Completed(5), steps: 7 };
+            simulation.happenings.push((moment, Happening::Ask(Arc::new(request))));
+        };
+        let outcome = run_from(&job(results.path()).sets(before), results.path(), Start::default(), stop);
+        assert_eq!(outcome.0, Outcome::Stopped);
+        let start = Start { from: StartFrom::Place(place.clone()), ..Start::default() };
+        let job = job(results.path()).sets(after).set("operator.tally.plugin", &next);
+        let (outcome, said) = run_from(&job, results.path(), start, |_| {});
+        assert_eq!(outcome, Outcome::Done, "{said}");
+        assert!(said.contains("operator tally is upgraded from tally 1.0.0 to tally 2.0.0"), "{said}");
+        assert!(said.contains("state total: values of schema version 1 are migrated to 2"), "{said}");
+        check(results.path(), &format!("{before:?}, then {after:?}"));
+    }
+}
+
+/// Runs the job over a storage of its own. Gives how it ended, and what was said.
+fn run_from(job: &Job, results: &Path, start: Start, disturb: impl Fn(&mut Simulation)) -> (Outcome, String) {
+    let prepared = job.prepare(results).expect("the job is right");
+    let (mut said, mut simulation) = (String::new(), Simulation::new(1, Arc::new(MemoryStorage::new())));
+    disturb(&mut simulation);
+    let (report, fault) = prepared
+        .run(RunOptions {
+            executor: Executor::Seeded(1),
+            start,
+            process_start: Instant::now(),
+            control: Arc::new(Control::default()),
+            progress: &mut |_| {},
+            say: &mut |line| said.push_str(&format!("{line}\n")),
+            live: Live::new("tally"),
+            simulation: Some(simulation),
+        })
+        .expect("it starts");
+    assert!(fault.is_none(), "{fault:?}");
+    (report.outcome, said)
 }

@@ -111,13 +111,17 @@ fn stops(what: &Happening) -> bool {
     }
 }
 
-/// What a new version of an operator does.
+/// What is asked of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NewVersion {
-    /// The same as the one before.
-    Works,
-    /// It has too little room for its results.
-    Fails,
+pub(crate) enum AskedFor {
+    /// Versions of all operators that do the same as those before.
+    Swap,
+    /// Versions that have too little room for their results.
+    SwapThatFails,
+    /// A savepoint, beside the checkpoints of the job.
+    Savepoint,
+    /// Its end, with a savepoint.
+    Stop,
 }
 
 /// Operators are exchanged, each for a build and with so much room for its results.
@@ -241,8 +245,8 @@ impl<'j> Case<'j> {
         self.check_end(&mut world, &mut random);
     }
 
-    /// All operators are exchanged after a quarter of the run, and the process crashes so many steps later; then the job goes on to its end, undisturbed.
-    pub(crate) fn run_crashing_in_a_swap(&self, crash_after: u64, version: NewVersion) -> Vec<String> {
+    /// Something is asked of the job after a quarter of the run, and the process crashes so many steps later; then the job goes on to its end, undisturbed.
+    pub(crate) fn run_crashing_behind(&self, asked: AskedFor, crash_after: u64) -> Vec<String> {
         let results = folder();
         let mut random = Random::new(self.seed ^ crash_after);
         let mut world = World::new(results.path(), self.job.sinks, self.seed);
@@ -251,18 +255,23 @@ impl<'j> Case<'j> {
         let steps = self.straight_steps(records);
         let begin = Moment { after: Landmark::Start, steps: steps / 4 };
         let crash = Moment { after: Landmark::Start, steps: steps / 4 + crash_after };
-        let output = (version == NewVersion::Fails).then_some(200);
-        let chosen = self.job.operators.iter().map(|id| ((*id).to_owned(), 0, output)).collect();
+        let swap = |output: Option<u64>, builds: &Arc<Builds>| {
+            swap_for(self.job.operators.iter().map(|id| ((*id).to_owned(), 0, output)).collect(), builds)
+        };
+        let ask = match asked {
+            AskedFor::Swap => swap(None, &world.builds),
+            AskedFor::SwapThatFails => swap(Some(200), &world.builds),
+            AskedFor::Savepoint => Happening::Ask(Arc::new(|| Request::Savepoint(SavepointRequest::default()))),
+            AskedFor::Stop => ask_to_stop(),
+        };
         let job = self.job.job().set("parallelism", 2).set("batch.records", records);
         let job = job.set("checkpoint.interval", format!("{}us", (STEP * steps as u32 / 8).as_micros()));
         // One step of the sources and all that comes of it is a small part of the run.
         let job =
             job.set("swap.probation-batches", 12).set("checkpoint.retain", world.retain).set("swap.probation", "1h");
-        for happenings in
-            [vec![(begin, swap_for(chosen, &world.builds)), (crash, Happening::Crash(Arc::new(|| {})))], Vec::new()]
-        {
+        for happenings in [vec![(begin, ask), (crash, Happening::Crash(Arc::new(|| {})))], Vec::new()] {
             let state = world.folders.root.join(format!(".state-{}", world.runs));
-            let describe = format!("a swap at step {}, a crash {crash_after} later", begin.steps);
+            let describe = format!("{asked:?} at step {}, a crash {crash_after} later", begin.steps);
             let plan = RunPlan {
                 job: job.clone().set("state.directory", state.display()),
                 seed: self.seed,

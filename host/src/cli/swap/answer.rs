@@ -46,6 +46,7 @@ struct Migration {
 #[derive(Deserialize)]
 struct Difference {
     operator: String,
+    kind: String,
     text: String,
 }
 
@@ -73,7 +74,7 @@ impl SwapShown {
         match self.outcome {
             Outcome::DryRun => format!("could swap {operators}, {prepared}; nothing was changed"),
             Outcome::Committed | Outcome::Confirmed => {
-                let pause = self.pause_ms.map_or_else(String::new, |ms| format!(", pause {ms:.1} ms"));
+                let pause = self.pause_ms.map_or_else(String::new, |ms| format!(", pause {ms:.2} ms"));
                 let checkpoint = self.checkpoint.map_or_else(String::new, |id| format!(", checkpoint {id}"));
                 format!("swapped {operators}{pause}, {prepared}{checkpoint}; {}", self.probation(now))
             }
@@ -93,7 +94,8 @@ impl SwapShown {
                 "\n  {operator}/{state}: values of version {from} become version {to} when they are looked at"
             ));
         }
-        for difference in self.differences.iter().filter(|difference| !self.is_in_line(difference)) {
+        let is_told = |difference: &&Difference| difference.kind == "migrated" || self.is_in_line(difference);
+        for difference in self.differences.iter().filter(|difference| !is_told(difference)) {
             text.push_str("\n  ");
             text.push_str(&difference.text);
         }
@@ -167,7 +169,7 @@ mod tests {
             probation: Some(Probation { remaining_seconds: 9.8 }),
         };
         let text = |outcome, now: Option<&UnderWay>| answer(outcome, |_| ()).text(now);
-        let begin = format!("swapped {EXCHANGE}, pause 0.8 ms, prepared in 41 ms, checkpoint 17; ");
+        let begin = format!("swapped {EXCHANGE}, pause 0.80 ms, prepared in 41 ms, checkpoint 17; ");
         assert_eq!(text("committed", Some(&now("count"))), format!("{begin}on probation for 10 s"));
         assert_eq!(text("committed", Some(&now("another"))), format!("{begin}committed"));
         assert_eq!(text("confirmed", None), format!("{begin}its probation is over"));

@@ -6,6 +6,7 @@
 mod adopt;
 mod attempt;
 mod chains;
+mod counters;
 mod damage;
 mod driver;
 mod failures;
@@ -25,7 +26,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-pub use self::driver::{CheckpointCounters, LastCheckpoint};
+pub use self::counters::{CheckpointCounters, LastCheckpoint};
 pub(super) use self::{
     adopt::operators_of,
     attempt::{Attempt, AttemptSetup, Seat},
