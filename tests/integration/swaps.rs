@@ -348,3 +348,25 @@ fn run_from(job: &Job, results: &Path, start: Start, disturb: impl Fn(&mut Simul
     assert!(fault.is_none(), "{fault:?}");
     (report.outcome, said)
 }
+
+#[test]
+fn a_fault_behind_a_confirmed_exchange_goes_back_with_the_states_that_it_brought() {
+    for sets in PLACES {
+        let results = folder();
+        let ask = |simulation: &mut Simulation| {
+            let swap = to_next(json!({}));
+            let asked = Moment { after: Landmark::Completed(2), steps: 3 };
+            simulation.happenings.push((asked, Happening::Ask(Arc::new(move || Request::Swap(swap())))));
+            for complete in [9, 13] {
+                simulation
+                    .happenings
+                    .push((Moment { after: Landmark::Completed(complete), steps: 9 }, Happening::Fault));
+            }
+        };
+        let (outcome, said) = run_from(&job(results.path()).sets(sets), results.path(), Start::default(), ask);
+        assert_eq!(outcome, Outcome::Done, "{said}");
+        assert_eq!(said.matches("starting again from checkpoint").count(), 2, "{said}");
+        assert!(!said.contains("is taken back"), "{said}");
+        check(results.path(), &format!("{sets:?}"));
+    }
+}

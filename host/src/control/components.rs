@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 /// How many are kept, and how many bytes of them; beyond either, the oldest goes.
-const COMPONENTS_MAX: usize = 8;
+const COMPONENTS_MAX: usize = 64;
 const BYTES_MAX: usize = 256 << 20;
 
 /// Components by their digests, the oldest first.
@@ -40,13 +40,14 @@ mod tests {
     #[test]
     fn the_oldest_goes_when_there_are_too_many() {
         let mut components = Components::default();
-        for number in 0..9 {
+        let last = COMPONENTS_MAX as u8;
+        for number in 0..=last {
             components.keep(number.to_string(), Bytes::from(vec![number]));
         }
         assert_eq!(components.get("0"), None);
-        assert_eq!(components.get("8"), Some(Bytes::from(vec![8])));
+        assert_eq!(components.get(&last.to_string()), Some(Bytes::from(vec![last])));
         components.keep("1".into(), Bytes::from(vec![1]));
-        components.keep("9".into(), Bytes::new());
+        components.keep("another".into(), Bytes::new());
         assert_eq!((components.get("2"), components.get("1").is_some()), (None, true));
     }
 

@@ -172,7 +172,7 @@ pub(in crate::job) fn compare_states(
         if is.map_key != state.map_key && is.kind.is_map() == state.kind.is_map() {
             refuse("the map key", shown(&state.map_key), shown(&is.map_key));
         }
-        compare_versions(&place, state, is, there, &mut |kind, text| note(name, kind, text), &mut |from| {
+        compare_versions(&place, (state, is), there, occasion, &mut |kind, text| note(name, kind, text), &mut |from| {
             migrations.push(MigratedState { operator: operator.to_owned(), state: name.clone(), from, to: is.version });
         });
         let (was, is_now) = (state.ttl_ms, is.ttl.map(|ttl| ttl.ms));
@@ -221,9 +221,9 @@ pub(in crate::job) fn without_operator(
 /// Compares schemas and their versions.
 fn compare_versions(
     place: &str,
-    state: &DescribedState,
-    is: &StateDescriptor,
+    (state, is): (&DescribedState, &StateDescriptor),
     there: &StateThere<'_>,
+    occasion: Occasion,
     note: &mut dyn FnMut(DifferenceKind, String),
     migrates: &mut dyn FnMut(Vec<u16>),
 ) {
@@ -236,9 +236,11 @@ fn compare_versions(
             ),
         );
     }
-    // What was declared last may be written at any time before the exchange.
     let mut versions = there.versions.get(&state.number).cloned().unwrap_or_default();
-    versions.insert(state.version);
+    if occasion == Occasion::Exchange {
+        // What was declared last may be written at any time before.
+        versions.insert(state.version);
+    }
     versions.remove(&is.version);
     let unknown: Vec<u16> = versions.iter().copied().filter(|version| !is.migrates_from.contains(version)).collect();
     let list = |versions: &[u16]| versions.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
@@ -251,7 +253,7 @@ fn compare_versions(
         note(
             DifferenceKind::Incompatible,
             format!(
-                "{place}: there are values of schema version {}, but the operator has version {} and {known}",
+                "{place}: there may be values of schema version {}, but the operator has version {} and {known}",
                 list(&unknown),
                 is.version
             ),

@@ -11,7 +11,7 @@ use std::{
 pub use self::simulation::{Happening, Landmark, Moment, Simulation};
 use self::{attempt::Machine, simulation::Backgrounds};
 use super::{
-    checkpointing::{Beginning, CheckpointCounters, Checkpointing, Origin},
+    checkpointing::{Beginning, CheckpointCounters, Checkpointing, Origin, UnfinishedSwap},
     live::{CheckpointStatus, JobState, Live},
     plan::Role,
     plugins::JobError,
@@ -199,6 +199,8 @@ impl PreparedJob {
         let mut policy = RestartPolicy::new(self.spec.restart.strategy, seed);
         let (mut origin, mut restarts): (Option<Origin>, u32) = (None, 0);
         let mut discard = discard;
+        // An exchange that was not over when the last attempt failed, and why that did.
+        let mut unresolved: Option<(UnfinishedSwap, Fault)> = None;
         live.facts().checkpoints = Some(CheckpointStatus::default());
         loop {
             control.begin_attempt();
@@ -208,6 +210,21 @@ impl PreparedJob {
                 (0, None) => Ok(()),
                 _ => checkpointing.beginning_again().map(|again| {
                     origin = again;
+                    if let Some((swap, fault)) = unresolved.take() {
+                        let is_over = |origin: &Origin| {
+                            origin.manifest().swap.is_none() && Some(origin.manifest().id) > swap.checkpoint
+                        };
+                        if origin.as_ref().is_some_and(is_over) {
+                            for (index, version) in swap.changes.clone() {
+                                self.set_version(index, version);
+                            }
+                            say(&format!("attempt failed: {fault}"));
+                            swap.confirmed(&live);
+                        } else {
+                            say(&format!("the exchange of {} is taken back: {fault}", swap.operators.join(", ")));
+                            swap.taken_back(&live, &fault.to_string());
+                        }
+                    }
                     let from = origin.as_ref().or(first.as_ref()).map(|origin| origin.manifest().id);
                     let from = from.map_or("the beginning".to_owned(), |id| format!("checkpoint {id}"));
                     say(&format!("starting again from {from}"));
@@ -248,15 +265,15 @@ impl PreparedJob {
                 Err(fault) if !has_crashed => fault,
                 Ok(()) | Err(_) => return Ok(ran),
             };
-            if let Some(swap) = unfinished {
-                let (operators, was_exchanged) = (swap.operators.join(", "), swap.checkpoint.is_some());
-                swap.taken_back(&live, &fault.to_string());
-                // The former versions go on from where it began; that they failed is not said by this.
-                if was_exchanged && !stopped {
-                    say(&format!("the exchange of {operators} is taken back: {fault}"));
+            match unfinished {
+                // What becomes of it is for the storage to say: that its probation was over may be written there. That an attempt failed is not said by this.
+                Some(swap) if swap.checkpoint.is_some() && !stopped => {
+                    unresolved = Some((swap, fault));
                     restarts += 1;
                     continue;
                 }
+                Some(swap) => swap.taken_back(&live, &fault.to_string()),
+                None => {}
             }
             let facts = FaultFacts {
                 kind: fault.kind,

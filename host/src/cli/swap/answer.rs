@@ -169,7 +169,7 @@ mod tests {
             probation: Some(Probation { remaining_seconds: 9.8 }),
         };
         let text = |outcome, now: Option<&UnderWay>| answer(outcome, |_| ()).text(now);
-        let begin = format!("swapped {EXCHANGE}, pause 0.80 ms, prepared in 41 ms, checkpoint 17; ");
+        let begin = format!("swapped {EXCHANGE}, pause 0.81 ms, prepared in 41 ms, checkpoint 17; ");
         assert_eq!(text("committed", Some(&now("count"))), format!("{begin}on probation for 10 s"));
         assert_eq!(text("committed", Some(&now("another"))), format!("{begin}committed"));
         assert_eq!(text("confirmed", None), format!("{begin}its probation is over"));

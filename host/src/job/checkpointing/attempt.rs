@@ -52,6 +52,11 @@ impl Checkpointing {
         )))
     }
 
+    /// The job's operators may have been exchanged since: what the next attempt is restored by is what runs.
+    pub(in crate::job) fn look_at(&mut self, job: &PreparedJob) {
+        self.graph = Graph::new(job, self.settings.mode);
+    }
+
     /// Everything that an attempt needs to take checkpoints.
     ///
     /// # Errors

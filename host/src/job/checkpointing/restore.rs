@@ -113,7 +113,7 @@ impl Origin {
             list_elements: former.iter().map(|former| former.list_elements).max().unwrap_or(0),
             visited: former.iter().filter(|former| former.ended).map(|former| former.key_groups.clone()).collect(),
             keyed,
-            is_known: self.is_own && has_chain && dropped.is_empty(),
+            is_known: self.is_own && has_chain,
             dropped,
         })
     }
@@ -122,7 +122,8 @@ impl Origin {
     fn given_up(&self, operator: &CheckpointedOperator, facts: &OperatorFacts) -> Vec<u16> {
         let kept: BTreeSet<u16> = facts.states.iter().map(|state| state.number).collect();
         let labels = operator.tasks.iter().flat_map(|task| &task.segments).flat_map(|segment| &segment.facts.labels);
-        let there: BTreeSet<u16> = labels.map(|count| count.label.state).collect();
+        let values = labels.filter(|count| count.label.version > 0);
+        let there: BTreeSet<u16> = values.map(|count| count.label.state).collect();
         there.difference(&kept).copied().collect()
     }
 

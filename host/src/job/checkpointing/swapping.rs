@@ -65,11 +65,21 @@ pub(in crate::job) struct UnfinishedSwap {
     /// At whose barrier operators were exchanged; none: nothing was touched.
     pub(in crate::job) checkpoint: Option<CheckpointId>,
     pub(in crate::job) operators: Vec<String>,
+    /// What they were exchanged for, by their places in the job file.
+    pub(in crate::job) changes: Vec<(usize, OperatorVersion)>,
     answer: Option<SwapAnswer>,
     answering: Answering,
 }
 
 impl UnfinishedSwap {
+    /// The checkpoint that ended its probation exists, though nobody had heard of it when the attempt ended.
+    pub(in crate::job) fn confirmed(self, live: &Live) {
+        let Some(mut answer) = self.answer else { return };
+        answer.outcome = SwapOutcome::Confirmed;
+        live.facts().last_swap = Some(answer.clone());
+        self.answering.answer(Answer::Swap(answer));
+    }
+
     /// It was taken back for this reason.
     pub(in crate::job) fn taken_back(self, live: &Live, reason: &str) {
         let Some(mut answer) = self.answer else {
@@ -107,7 +117,7 @@ impl Driver {
                 "a checkpoint or savepoint is being taken for somebody".into(),
             );
         }
-        if self.is_ending() {
+        if self.is_ending() || self.setup.control.stop.load(std::sync::atomic::Ordering::Relaxed) {
             return refuse(&answering, RefusalKind::Busy, "the job has come to its end".into());
         }
         let operators: Vec<String> = request.operators.iter().map(|operator| operator.id.clone()).collect();
@@ -367,7 +377,8 @@ impl Driver {
         let checkpoint = swap.course.checkpoint();
         let pause_ms = swap.course.pause().map(|pause| pause.as_secs_f64() * 1e3);
         let answer = swap.answer.filter(|_| checkpoint.is_some()).map(|answer| SwapAnswer { pause_ms, ..answer });
-        Some(UnfinishedSwap { checkpoint, operators: swap.operators, answer, answering: swap.answering })
+        let changes = swap.changes.into_iter().map(|change| (change.index, change.to)).collect();
+        Some(UnfinishedSwap { checkpoint, operators: swap.operators, changes, answer, answering: swap.answering })
     }
 }
 

@@ -257,6 +257,7 @@ impl PreparedJob {
                     control: Arc::clone(control),
                     is_simulated: machine.executor != Executor::Threads,
                 };
+                checkpointing.look_at(self);
                 let mut attempt = checkpointing.attempt(origin, setup)?;
                 let with = WithCheckpoints { checkpointing, attempt: &mut attempt, origin };
                 let assembled = assemble(self, Arc::clone(&clock), Arc::clone(control), &background, Some(with));
