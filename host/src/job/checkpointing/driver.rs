@@ -74,7 +74,7 @@ pub(super) struct DriverSetup {
     pub(super) counters: Arc<Mutex<CheckpointCounters>>,
     /// The job's folder in the storage: a path or URL.
     pub(super) location: String,
-    /// By vertex and the ids of its states, schema versions of which there were values when the attempt began.
+    /// By vertex and the ids of its states, schema versions of which there were values when the attempt began, and of operator state since.
     pub(super) restored_versions: BTreeMap<usize, BTreeMap<u16, BTreeSet<u16>>>,
     pub(super) swaps: SwapSetup,
     /// A savepoint that is deleted when the first checkpoint is complete.
@@ -408,6 +408,12 @@ impl Driver {
             })?;
             let KeptSnapshot { segments, operator_state, list_elements } = kept;
             new_bytes += bytes_of(segments.iter().chain(&operator_state));
+            // Operator state is in no chain; of what was in an earlier segment some may be there still, in its version.
+            let labels = operator_state.iter().flat_map(|segment| &segment.facts.labels).map(|count| count.label);
+            let known = self.setup.restored_versions.entry(*vertex).or_default();
+            for label in labels.filter(|label| label.version > 0) {
+                known.entry(label.state).or_default().insert(label.version);
+            }
             self.setup.chains.append((*vertex, *task), segments);
             tasks.insert(
                 (*vertex, *task),

@@ -136,9 +136,14 @@ impl FolderContents {
             return Err(DeletionError::Absent(*absent));
         }
         let goes = |checkpoint: &&FoundCheckpoint| ids.contains(&checkpoint.id);
+        // One that was taken while an exchange was on probation is gone back from to where that began.
+        let lacks = |checkpoint: &&FoundCheckpoint| {
+            let swap = checkpoint.manifest.as_ref().and_then(|manifest| manifest.swap.as_ref());
+            swap.is_some_and(|swap| ids.contains(&swap.checkpoint))
+        };
         let restorable = || self.checkpoints.iter().filter(|checkpoint| checkpoint.is_restorable());
         if let (Unwanted::These(_), true, Some(last)) =
-            (unwanted, restorable().all(|checkpoint| goes(&checkpoint)), restorable().next())
+            (unwanted, restorable().all(|checkpoint| goes(&checkpoint) || lacks(&checkpoint)), restorable().next())
         {
             return Err(DeletionError::LastRestorable(last.id));
         }
