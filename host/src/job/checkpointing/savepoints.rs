@@ -5,7 +5,10 @@
 
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Instant};
 
-use super::driver::{Driver, Outcome, Told};
+use super::{
+    driver::{Driver, Outcome, Told},
+    keeper::Writing,
+};
 use crate::{
     checkpoint::{
         Below, Event, Names, ObjectStorage, Storage, StorageError, StorageErrorKind, StorageLocation, put_same,
@@ -227,7 +230,8 @@ impl Driver {
     fn copy(&self, index: usize) {
         let wanted = &self.wanted[index];
         let (Some(id), Some(manifest)) = (wanted.id, wanted.manifest.clone()) else { return };
-        let from = Arc::clone(&self.setup.writing.storage);
+        let writing = Arc::clone(&self.setup.writing);
+        let from = Arc::clone(&writing.storage);
         let to: Arc<dyn Storage> = match &wanted.what {
             What::Savepoint(Target::Place(storage)) | What::Stop(Target::Place(storage)) => Arc::clone(storage),
             _ => Arc::new(Below::new(Arc::clone(&from), format!("savepoints/{id}"))),
@@ -240,7 +244,7 @@ impl Driver {
         let told = Told { outcomes: self.outcomes.0.clone(), lost: Some(Outcome::Copied(lost)) };
         // Where no thread can be had, what is lost says so.
         drop(self.setup.savepoints.spawn(Box::new(move || {
-            let result = copy_all(&*from, &*to, manifest);
+            let result = copy_all(&writing, &*to, manifest);
             told.tell(Outcome::Copied(Copied { id, place, result }));
         })));
     }
@@ -291,13 +295,17 @@ fn delete_all(savepoint: &StoredCheckpoint) -> Result<(), StorageError> {
     names.into_iter().try_for_each(|name| storage.delete(name))
 }
 
-/// Copies a checkpoint with everything that it refers to. Its manifest comes last. Returns its bytes.
-fn copy_all(from: &dyn Storage, to: &dyn Storage, manifest: CheckpointManifest) -> Result<u64, StorageError> {
+/// Copies a checkpoint with everything that it refers to. Its manifest comes last. Returns its bytes. An attempt that ends is not held up by it for longer than a file takes.
+fn copy_all(writing: &Writing, to: &dyn Storage, manifest: CheckpointManifest) -> Result<u64, StorageError> {
     let names: BTreeSet<&str> =
         manifest.segments().map(|segment| segment.name.as_str()).chain(manifest.plugins()).collect();
     let mut bytes = 0;
     for name in names {
-        let file = from.get(name)?;
+        if writing.is_cancelled() {
+            let why = "the job failed or ended meanwhile";
+            return Err(to.error(name, StorageErrorKind::Unavailable, why.into()));
+        }
+        let file = writing.storage.get(name)?;
         bytes += file.len() as u64;
         put_same(to, name, file)?;
     }
