@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use crate::stream::CheckpointId;
 
-/// The wait before a last checkpoint that failed is tried again; doubled after each further failure.
+/// The wait before a checkpoint that is wanted is tried again after one that failed; for the last one doubled after each further failure.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// The longest such wait.
@@ -43,7 +43,7 @@ pub struct CoordinatorSettings {
 pub enum Event {
     /// Time has passed.
     Tick,
-    /// A checkpoint is wanted now, whatever the interval says; if one is in flight, behind it.
+    /// A checkpoint is wanted now, whatever the interval says; if one is in flight, behind it; and a second after one that failed.
     Asked,
     /// A task has taken its snapshot, and its segments are stored.
     Acknowledged {
@@ -138,6 +138,8 @@ pub struct Coordinator {
     due: Option<Duration>,
     /// One is wanted as soon as none is in flight.
     asked: bool,
+    /// What is wanted begins not before: after a failure it waits a little.
+    asked_from: Duration,
     /// By task.
     at_rest: Vec<bool>,
     flight: Option<Flight>,
@@ -158,6 +160,7 @@ impl Coordinator {
             next,
             due: settings.interval,
             asked: false,
+            asked_from: Duration::ZERO,
             at_rest: vec![false; tasks],
             flight: None,
             failures: 0,
@@ -215,6 +218,11 @@ impl Coordinator {
         self.flight.as_ref().map(|flight| flight.id)
     }
 
+    /// Whether one is wanted that has not begun.
+    pub fn is_asked(&self) -> bool {
+        self.asked
+    }
+
     /// Whether that is the last one.
     pub fn is_last_in_flight(&self) -> bool {
         self.flight.as_ref().is_some_and(|flight| flight.is_last)
@@ -229,7 +237,7 @@ impl Coordinator {
     fn begins_at(&self) -> Option<Duration> {
         match (self.all_at_rest(), self.asked) {
             (true, _) => Some(self.retry_at),
-            (false, true) => Some(Duration::ZERO),
+            (false, true) => Some(self.due.map_or(self.asked_from, |due| due.min(self.asked_from))),
             (false, false) => self.due,
         }
     }
@@ -319,6 +327,7 @@ impl Coordinator {
     fn abort(&mut self, now: Duration, reason: String, actions: &mut Vec<Action>) {
         let Some(flight) = self.flight.take() else { return };
         self.failures = self.failures.saturating_add(1);
+        self.asked_from = now.saturating_add(RETRY_DELAY);
         if flight.is_last {
             self.retry_at = now.saturating_add(self.retry_delay);
             self.retry_delay = (self.retry_delay * 2).min(RETRY_DELAY_MAX);

@@ -27,8 +27,17 @@ pub(super) struct Gate {
 }
 
 struct Buckets {
+    /// Of those who know a token.
     known: Bucket,
+    /// Of those who read metrics that are open.
+    anyone: Bucket,
     strangers: Bucket,
+}
+
+/// Who was let in.
+enum Caller {
+    Known,
+    Anyone,
 }
 
 impl Gate {
@@ -38,7 +47,8 @@ impl Gate {
         metrics: MetricsAccess,
         now: Instant,
     ) -> Self {
-        let buckets = Mutex::new(Buckets { known: Bucket::new(now), strangers: Bucket::new(now) });
+        let buckets =
+            Mutex::new(Buckets { known: Bucket::new(now), anyone: Bucket::new(now), strangers: Bucket::new(now) });
         Self { authorities, token, metrics_token, metrics, buckets }
     }
 
@@ -46,12 +56,16 @@ impl Gate {
     pub(super) fn admit(&self, head: &Parts, now: Instant) -> Result<(), Problem> {
         let judged = self.judge(&head.method, &head.uri, &head.headers);
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let bucket = if judged.is_ok() { &mut buckets.known } else { &mut buckets.strangers };
+        let bucket = match &judged {
+            Ok(Caller::Known) => &mut buckets.known,
+            Ok(Caller::Anyone) => &mut buckets.anyone,
+            Err(_) => &mut buckets.strangers,
+        };
         bucket.take(now).map_err(Problem::too_many_requests)?;
-        judged
+        judged.map(drop)
     }
 
-    fn judge(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    fn judge(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Caller, Problem> {
         // What a request line names counts before the header; both have to fit.
         let named = uri.authority().is_none_or(|authority| self.authorities.serve(authority.as_str()));
         if !named || !only(headers, HOST).is_some_and(|host| self.authorities.serve(host)) {
@@ -62,15 +76,13 @@ impl Gate {
             return Err(Problem::new(StatusCode::FORBIDDEN, "pages of another origin may not ask"));
         }
         let reads_metrics = uri.path() == METRICS_PATH && matches!(*method, Method::GET | Method::HEAD);
-        if reads_metrics && self.metrics == MetricsAccess::Open {
-            return Ok(());
-        }
         let given = only(headers, AUTHORIZATION).and_then(bearer).unwrap_or_default().as_bytes();
         // Both are compared, whatever comes of the first.
         let (is_full, is_metrics) = (self.token.is(given), self.metrics_token.is(given));
         match (is_full, is_metrics) {
-            (true, _) => Ok(()),
-            (false, true) if reads_metrics => Ok(()),
+            (true, _) => Ok(Caller::Known),
+            (false, true) if reads_metrics => Ok(Caller::Known),
+            _ if reads_metrics && self.metrics == MetricsAccess::Open => Ok(Caller::Anyone),
             (false, true) => Err(Problem::new(StatusCode::FORBIDDEN, "this token reads metrics and nothing else")),
             (false, false) => Err(Problem::unauthorized()),
         }

@@ -6,7 +6,7 @@
 //!     "count": {
 //!       "component": "SHA-256 of an uploaded component",
 //!       "config": { "min-length": 2 },
-//!       "limits": { "memory-bytes": 268435456, "call-time-ms": 1000, "output-bytes": 67108864, "faults-per-minute": 600 },
+//!       "limits": { "memory-bytes": 268435456, "call-time-us": 1000000, "output-bytes": 67108864, "faults-per-minute": 600 },
 //!       "on-error": { "dead-letter": "poison" }
 //!     }
 //!   },
@@ -18,7 +18,7 @@
 //!
 //! What is left out of an operator stays as it is. Unknown members are errors: nothing that was asked for is ignored in silence.
 
-use std::{fmt, path::Path, time::Duration};
+use std::{fmt, ops::RangeInclusive, path::Path, time::Duration};
 
 use bytes::Bytes;
 use serde::{
@@ -80,8 +80,8 @@ pub struct OperatorOnWire {
 pub struct LimitsOnWire {
     /// Memory of an instance.
     pub memory_bytes: u64,
-    /// Time of one call.
-    pub call_time_ms: u64,
+    /// Time of one call, in microseconds.
+    pub call_time_us: u64,
     /// Output of one call.
     pub output_bytes: u64,
     /// Faults in a minute.
@@ -166,7 +166,7 @@ impl OperatorOnWire {
         let changes = Changes {
             component: component.transpose()?,
             config: self.config,
-            limits: self.limits.map(Limits::from),
+            limits: self.limits.map(|limits| limits.into_limits(&id)).transpose()?,
             on_error: self.on_error.map(OnError::from),
         };
         Ok(OperatorChange { id, changes })
@@ -192,14 +192,24 @@ impl StopOnWire {
     }
 }
 
-impl From<LimitsOnWire> for Limits {
-    fn from(wire: LimitsOnWire) -> Self {
-        Self {
-            memory: wire.memory_bytes,
-            call_time: Duration::from_millis(wire.call_time_ms),
-            output: wire.output_bytes,
-            faults_per_minute: wire.faults_per_minute,
+/// Times of a call that a job file can give, in microseconds: from a millisecond to a day.
+const CALL_TIMES_US: RangeInclusive<u64> = 1_000..=86_400_000_000;
+
+impl LimitsOnWire {
+    fn into_limits(self, operator: &str) -> Result<Limits, String> {
+        if !CALL_TIMES_US.contains(&self.call_time_us) {
+            let (least, most) = (CALL_TIMES_US.start(), CALL_TIMES_US.end());
+            return Err(format!(
+                "operator {operator}: `call-time-us` is from {least} to {most}, not {}",
+                self.call_time_us
+            ));
         }
+        Ok(Limits {
+            memory: self.memory_bytes,
+            call_time: Duration::from_micros(self.call_time_us),
+            output: self.output_bytes,
+            faults_per_minute: self.faults_per_minute,
+        })
     }
 }
 
@@ -207,8 +217,7 @@ impl From<Limits> for LimitsOnWire {
     fn from(limits: Limits) -> Self {
         Self {
             memory_bytes: limits.memory,
-            // A shorter time than a millisecond would become none.
-            call_time_ms: u64::try_from(limits.call_time.as_millis()).unwrap_or(u64::MAX).max(1),
+            call_time_us: u64::try_from(limits.call_time.as_micros()).unwrap_or(u64::MAX),
             output_bytes: limits.output,
             faults_per_minute: limits.faults_per_minute,
         }

@@ -8,7 +8,7 @@ use std::sync::{
 use axum::{
     Router,
     body::Body,
-    extract::{Path, Request as HttpRequest, State},
+    extract::{Path, Request as HttpRequest, State, rejection::PathRejection},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post, put},
 };
@@ -169,9 +169,11 @@ async fn swap(State(shared): State<Arc<Shared>>, request: HttpRequest) -> Result
 
 async fn component(
     State(shared): State<Arc<Shared>>,
-    Path(sha256): Path<String>,
+    sha256: Result<Path<String>, PathRejection>,
     request: HttpRequest,
 ) -> Result<Response, Problem> {
+    // What is no text is no digest.
+    let sha256 = sha256.map_or_else(|_| String::new(), |Path(sha256)| sha256);
     let is_digest = sha256.len() == 64 && sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if !is_digest {
         return Err(Problem::usage(

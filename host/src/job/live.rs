@@ -42,20 +42,8 @@ const REQUESTS_MAX: usize = 16;
 pub struct Asked {
     /// What is asked.
     pub request: Request,
-    answer: Sender<Answer>,
-}
-
-impl Asked {
-    /// Answers it.
-    pub fn answer(self, answer: Answer) {
-        // Whoever asked may have gone.
-        let _ = self.answer.send(answer);
-    }
-
-    /// What is asked, and who answers it.
-    pub fn into_parts(self) -> (Request, Answering) {
-        (self.request, Answering(self.answer))
-    }
+    /// Who waits for the answer.
+    pub answering: Answering,
 }
 
 /// Where the answer of a request goes.
@@ -65,6 +53,7 @@ pub struct Answering(Sender<Answer>);
 impl Answering {
     /// Answers. Only the first answer counts.
     pub fn answer(&self, answer: Answer) {
+        // Whoever asked may have gone, or have an answer.
         let _ = self.0.try_send(answer);
     }
 }
@@ -93,11 +82,9 @@ impl Live {
     /// When too many requests wait.
     pub fn ask(&self, request: Request) -> Result<Receiver<Answer>, Refusal> {
         let (answer, answers) = bounded(1);
-        self.requests.0.try_send(Asked { request, answer }).map_err(|_| Refusal {
-            kind: RefusalKind::Busy,
-            message: format!("{REQUESTS_MAX} requests wait to be answered already"),
-            differences: Vec::new(),
-        })?;
+        let asked = Asked { request, answering: Answering(answer) };
+        let busy = || Refusal::new(RefusalKind::Busy, format!("{REQUESTS_MAX} requests wait to be answered already"));
+        self.requests.0.try_send(asked).map_err(|_| busy())?;
         Ok(answers)
     }
 

@@ -95,20 +95,10 @@ impl PreparedJob {
     pub fn run(mut self, options: RunOptions<'_>) -> Result<(Report, Option<Fault>), JobError> {
         let (process_start, control, live) =
             (options.process_start, Arc::clone(&options.control), Arc::clone(&options.live));
-        let ran = match self.spec.checkpoint.clone() {
-            None => self.run_once(options)?,
-            Some(settings) => {
-                let checkpointing = match &options.simulation {
-                    Some(simulation) => {
-                        Checkpointing::with_storage(&self, &settings, Arc::clone(&simulation.storage), None)?
-                    }
-                    None => Checkpointing::open(&self, &settings)?,
-                };
-                self.run_with_checkpoints(checkpointing, options)?
-            }
-        };
+        let ran = self.run_to_end(options);
+        // Also where it could not begin.
         live.end();
-        let Ran { counters, timeline, elapsed, fault, outcome, restarts, checkpoints } = ran;
+        let Ran { counters, timeline, elapsed, fault, outcome, restarts, checkpoints } = ran?;
         let since_start = |at: &Instant| at.duration_since(process_start).as_secs_f64() * 1e3;
         let mut report = Report {
             job: self.spec.name.clone(),
@@ -128,6 +118,15 @@ impl PreparedJob {
         };
         self.fill(&mut report, &counters, &timeline);
         Ok((report, fault))
+    }
+
+    fn run_to_end(&mut self, options: RunOptions<'_>) -> Result<Ran, JobError> {
+        let Some(settings) = self.spec.checkpoint.clone() else { return self.run_once(options) };
+        let checkpointing = match &options.simulation {
+            Some(simulation) => Checkpointing::with_storage(self, &settings, Arc::clone(&simulation.storage), None)?,
+            None => Checkpointing::open(self, &settings)?,
+        };
+        self.run_with_checkpoints(checkpointing, options)
     }
 
     /// A job without checkpoints resumes nothing, and is not started again.

@@ -44,6 +44,7 @@ pub use described::DescribedState;
 pub use error::{StoredStateError, StoredStateProblem};
 pub use manifest::{DumpManifest, Ended, PluginOfState, StoredFile, StoredOperator};
 pub use place::StatePlace;
+pub(in crate::job) use place::open_storage;
 pub use verify::{DamagedFile, Held, Use, Verified, verify};
 
 use self::{checkpoint_entries::CheckpointEntries, data_file::DataFileReader, dump_entries::DumpEntries};

@@ -364,3 +364,31 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn one_that_is_asked_for_begins_at_once() {
+    let mut coordinator = usual();
+    assert_eq!(coordinator.at(3, Event::Asked), [Action::Trigger(ONE)]);
+    assert!(!coordinator.is_asked());
+}
+
+#[test]
+fn one_that_is_asked_for_waits_for_the_one_in_flight() {
+    let mut coordinator = usual();
+    coordinator.at(10, Event::Tick);
+    assert_eq!(coordinator.at(11, Event::Asked), []);
+    assert!(coordinator.is_asked());
+    coordinator.acknowledged(12, ONE);
+    assert_eq!(coordinator.at(13, Event::Written { checkpoint: ONE }), [Action::Complete(ONE), Action::Trigger(TWO)]);
+}
+
+#[test]
+fn one_that_is_asked_for_waits_a_little_after_a_failure() {
+    let mut coordinator = Coordinator::new(settings(None, 60, None), 2, ONE);
+    assert_eq!(coordinator.at(3, Event::Asked), [Action::Trigger(ONE)]);
+    assert_eq!(coordinator.at(4, declined(ONE)), [abort(ONE, "task 1 declined: the disk is full")]);
+    assert_eq!(coordinator.at(4, Event::Asked), []);
+    assert!(coordinator.is_asked());
+    assert_eq!(coordinator.wake_at(), Some(seconds(5)));
+    assert_eq!(coordinator.at(5, Event::Tick), [Action::Trigger(TWO)]);
+}

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::fixture::{Served, oblige};
 use crate::{
     control::{Client, ClientError, OperatorOnWire, OperatorsOnWire, SavepointOnWire, StopOnWire, SwapOnWire},
-    job::{Answer, AnswerAt, Drain, Refusal, RefusalKind, Rehearsal, Request, live_testing as pretended},
+    job::{Answer, AnswerAt, Asked, Drain, Refusal, RefusalKind, Rehearsal, Request, live_testing as pretended},
     spec::{Limits, OnError},
 };
 
@@ -43,7 +43,7 @@ fn a_swap_reaches_the_job_with_all_that_was_said() {
             "count": {
                 "component": digest(component),
                 "config": { "min-length": 2 },
-                "limits": { "memory-bytes": 1, "call-time-ms": 2, "output-bytes": 3, "faults-per-minute": 4 },
+                "limits": { "memory-bytes": 1, "call-time-us": 2000, "output-bytes": 3, "faults-per-minute": 4 },
                 "on-error": { "dead-letter": "poison" },
             },
             "split": { "on-error": "skip" },
@@ -211,7 +211,7 @@ fn an_answer_on_its_way_is_delivered_before_the_server_ends() {
     let mut served = Served::unattended();
     let client = served.client();
     let waits = thread::spawn(move || client.stop::<Json>(&StopOnWire::default()));
-    let (request, answering) = served.take().into_parts();
+    let Asked { request, answering } = served.take();
     answering.answer(oblige(&request).expect("it obliges"));
     served.stop_serving();
     assert_eq!(waits.join().expect("no panic").expect("the answer")["savepoint"]["id"], 18);

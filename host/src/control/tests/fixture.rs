@@ -84,7 +84,7 @@ impl Served {
                 while !end.load(Ordering::Relaxed) {
                     while let Some(request) = live.take() {
                         asked.fetch_add(1, Ordering::Relaxed);
-                        let (request, answering) = request.into_parts();
+                        let Asked { request, answering } = request;
                         if let Some(answer) = answer(request) {
                             answering.answer(answer);
                         }

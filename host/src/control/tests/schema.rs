@@ -42,6 +42,7 @@ impl Check<'_> {
                     })
                 }
                 "minimum" => document.as_f64().is_none_or(|number| number >= value.as_f64().expect("a number")),
+                "maximum" => document.as_f64().is_none_or(|number| number <= value.as_f64().expect("a number")),
                 "oneOf" => self.one_of(value.as_array().expect("a list"), document),
                 "required" => self.required(value, document, place),
                 "properties" | "additionalProperties" | "items" => true,
@@ -97,7 +98,7 @@ fn is_of(types: &Json, document: &Json) -> bool {
 #[test]
 fn the_checker_finds_what_it_must() {
     let root = serde_json::json!({ "s": { "type": "object", "required": ["a"], "additionalProperties": false,
-        "properties": { "a": { "type": "integer", "minimum": 0 }, "b": { "oneOf": [{ "type": "string" }, { "type": "null" }] },
+        "properties": { "a": { "type": "integer", "minimum": 0, "maximum": 9 }, "b": { "oneOf": [{ "type": "string" }, { "type": "null" }] },
             "c": { "type": "array", "items": { "enum": ["x"] } } } } });
     let found = |text: &str| {
         let document = serde_json::from_str(text).expect("JSON");
@@ -108,6 +109,7 @@ fn the_checker_finds_what_it_must() {
         r#"{"a":"1"}"#,
         "{}",
         r#"{"a":-1}"#,
+        r#"{"a":10}"#,
         r#"{"a":1.5}"#,
         r#"{"a":1,"b":1}"#,
         r#"{"a":1,"c":["x","y"]}"#,

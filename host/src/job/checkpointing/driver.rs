@@ -23,7 +23,7 @@ use super::{
     keeper::{KeptSnapshot, TaskKeeper, Writing},
     manifest::{Gathered, GatheredTask},
     merging::Merging,
-    savepoints::{Copied, Wanted},
+    savepoints::{Copied, Opened, Wanted},
     storing::{self, ManifestOutcome},
     swapping::{ActiveSwap, SwapSetup, UnfinishedSwap},
 };
@@ -51,6 +51,8 @@ pub(super) enum Outcome {
     Deleted(usize),
     /// What an exchange needs is ready, or can't be.
     Prepared(Box<Result<Prepared, Refusal>>),
+    /// The place of a savepoint was looked at.
+    Opened(Opened),
     /// A savepoint was written, or could not be.
     Copied(Copied),
 }
@@ -230,6 +232,16 @@ impl Driver {
         self.fenced
     }
 
+    /// Has a checkpoint begin as soon as one can. Returns whether that is new.
+    pub(super) fn ask_for_checkpoint(&mut self, now: Duration) -> Result<bool, Fault> {
+        let coordinator = &self.setup.coordinator;
+        if coordinator.in_flight().is_some() || coordinator.is_over() || coordinator.is_asked() {
+            return Ok(false);
+        }
+        self.handle(now, Event::Asked)?;
+        Ok(true)
+    }
+
     /// No other checkpoint will begin.
     pub(super) fn is_over(&self) -> bool {
         self.setup.coordinator.is_over()
@@ -248,11 +260,11 @@ impl Driver {
     /// Somebody asks something of the job.
     pub(in crate::job) fn asked(&mut self, asked: Asked) {
         let now = self.setup.clock.elapsed();
-        let (request, answering) = asked.into_parts();
+        let Asked { request, answering } = asked;
         match request {
             Request::Swap(swap) => self.asked_to_swap(now, swap, answering),
-            Request::Savepoint(request) => self.asked_for_savepoint(&request, answering),
-            Request::Stop(request) => self.asked_to_stop(&request, answering),
+            Request::Savepoint(request) => self.asked_for_savepoint(request, answering),
+            Request::Stop(request) => self.asked_to_stop(request, answering),
             Request::Checkpoint => self.asked_for_checkpoint(answering),
         }
     }
@@ -334,6 +346,10 @@ impl Driver {
             }
             Outcome::Prepared(prepared) => {
                 self.swap_prepared(*prepared);
+                Ok(())
+            }
+            Outcome::Opened(opened) => {
+                self.opened(opened);
                 Ok(())
             }
             Outcome::Copied(copied) => {

@@ -40,10 +40,11 @@ use super::{
     plugins::JobError,
     stored_state::{
         Checkpoints, DeletionError, FolderContents, JobLock, Root, StatePlace, StoredCheckpoint, StoredStateError,
+        open_storage,
     },
 };
 use crate::{
-    checkpoint::{Below, Mode, Names, ObjectStorage, Resolution, Retrying, Storage, StorageLocation, Wanted, resolve},
+    checkpoint::{Below, Mode, Names, Resolution, Retrying, Storage, StorageLocation, Wanted, resolve},
     connector::Commits,
     operator::Restored,
     spec::{CheckpointSettings, StorageSpec},
@@ -109,11 +110,7 @@ impl Checkpointing {
             StorageSpec::Url(url) => StorageLocation::parse(url, &job.spec.folder),
         };
         let location = location.map_err(JobError::Storage)?;
-        // What is no text is no setting of an object store.
-        let environment =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        let storage: Arc<dyn Storage> =
-            Arc::new(ObjectStorage::open(&location, environment).map_err(JobError::Storage)?);
+        let storage = open_storage(&location).map_err(JobError::Storage)?;
         let folder = match &location {
             StorageLocation::Folder(folder) => Some(folder.join(&job.spec.name)),
             _ => None,

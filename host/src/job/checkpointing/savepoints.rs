@@ -10,14 +10,12 @@ use super::{
     keeper::Writing,
 };
 use crate::{
-    checkpoint::{
-        Below, Event, Names, ObjectStorage, Storage, StorageError, StorageErrorKind, StorageLocation, put_same,
-    },
+    checkpoint::{Below, Names, Storage, StorageError, StorageErrorKind, StorageLocation, put_same},
     job::{
         live::{
             Answer, Answering, Drain, Refusal, RefusalKind, SavepointAnswer, SavepointRequest, StopAnswer, StopRequest,
         },
-        stored_state::{CheckpointManifest, Root, StoredCheckpoint},
+        stored_state::{CheckpointManifest, Root, StoredCheckpoint, open_storage},
     },
     stream::{CheckpointId, Fault},
 };
@@ -74,8 +72,37 @@ pub(super) struct Copied {
     result: Result<u64, StorageError>,
 }
 
+/// What a savepoint is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Savepoint,
+    Stop(Drain),
+}
+
+/// The place of a savepoint, looked at.
+pub(super) struct Opened {
+    purpose: Purpose,
+    answering: Answering,
+    target: Result<Target, String>,
+}
+
+/// A new or empty place.
+fn open(place: &str) -> Result<Target, String> {
+    let location = match place.contains("://") {
+        true => StorageLocation::parse(place, Path::new("/")).map_err(|error| error.to_string())?,
+        false if Path::new(place).is_absolute() => StorageLocation::Folder(place.into()),
+        false => return Err(format!("the place of a savepoint is a URL or an absolute path, not {place}")),
+    };
+    let storage = open_storage(&location).map_err(|error| error.to_string())?;
+    match storage.list("") {
+        Ok(files) if files.is_empty() => Ok(Target::Place(storage)),
+        Ok(_) => Err(format!("{place} is not empty: give a new or an empty place")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 fn refusal(kind: RefusalKind, message: String) -> Answer {
-    Answer::Refused(Refusal { kind, message, differences: Vec::new() })
+    Answer::Refused(Refusal::new(kind, message))
 }
 
 impl Driver {
@@ -83,64 +110,73 @@ impl Driver {
         self.want(What::Checkpoint, answering);
     }
 
-    pub(super) fn asked_for_savepoint(&mut self, request: &SavepointRequest, answering: Answering) {
-        match self.target(request) {
-            Ok(target) => drop(self.want(What::Savepoint(target), answering)),
-            Err(why) => answering.answer(refusal(RefusalKind::Usage, why)),
-        }
+    pub(super) fn asked_for_savepoint(&mut self, request: SavepointRequest, answering: Answering) {
+        self.open(Purpose::Savepoint, request, answering);
     }
 
-    pub(super) fn asked_to_stop(&mut self, request: &StopRequest, answering: Answering) {
-        let target = match self.target(&request.savepoint) {
+    pub(super) fn asked_to_stop(&mut self, request: StopRequest, answering: Answering) {
+        self.open(Purpose::Stop(request.drain), request.savepoint, answering);
+    }
+
+    /// Looks at the place of a savepoint, where that may take its time.
+    fn open(&mut self, purpose: Purpose, request: SavepointRequest, answering: Answering) {
+        let Some(place) = request.place else {
+            return self.opened(Opened { purpose, answering, target: Ok(Target::Own) });
+        };
+        if let Some(why) = self.why_not() {
+            return answering.answer(refusal(RefusalKind::Busy, why));
+        }
+        let lost = Err("the thread that writes savepoints is gone".into());
+        let lost = Outcome::Opened(Opened { purpose, answering: answering.clone(), target: lost });
+        let told = Told { outcomes: self.outcomes.0.clone(), lost: Some(lost) };
+        // Where no thread can be had, what is lost says so.
+        drop(self.setup.savepoints.spawn(Box::new(move || {
+            told.tell(Outcome::Opened(Opened { purpose, answering, target: open(&place) }));
+        })));
+    }
+
+    pub(super) fn opened(&mut self, opened: Opened) {
+        let Opened { purpose, answering, target } = opened;
+        let target = match target {
             Ok(target) => target,
             Err(why) => return answering.answer(refusal(RefusalKind::Usage, why)),
         };
-        if !self.want(What::Stop(target), answering) {
-            return;
+        match purpose {
+            Purpose::Savepoint => drop(self.want(What::Savepoint(target), answering)),
+            Purpose::Stop(drain) => {
+                if !self.want(What::Stop(target), answering) {
+                    return;
+                }
+                if drain == Drain::Yes {
+                    self.setup.control.drain();
+                }
+                self.setup.control.stop();
+                self.wake();
+                self.setup.swaps.live.stopping();
+            }
         }
-        if request.drain == Drain::Yes {
-            self.setup.control.drain();
-        }
-        self.setup.control.stop();
-        self.wake();
-        self.setup.swaps.live.stopping();
     }
 
-    /// Returns whether it will be tried.
-    fn want(&mut self, what: What, answering: Answering) -> bool {
-        let why = match &self.swap {
-            _ if self.is_ending() => Some("the job has come to its end".to_owned()),
+    /// Why no checkpoint can be taken for anybody now.
+    fn why_not(&self) -> Option<String> {
+        match &self.swap {
+            _ if self.is_ending() => Some("the job is coming to its end".to_owned()),
             Some(swap) => {
                 Some(format!("{} is being exchanged; when that is confirmed, ask again", swap.operators().join(", ")))
             }
             None => None,
-        };
-        if let Some(why) = why {
+        }
+    }
+
+    /// Returns whether it will be tried.
+    fn want(&mut self, what: What, answering: Answering) -> bool {
+        if let Some(why) = self.why_not() {
             answering.answer(refusal(RefusalKind::Busy, why));
             return false;
         }
         let (id, manifest, stage) = (None, None, Stage::Waiting);
         self.wanted.push(Wanted { what, answering, began: Instant::now(), tries: 0, id, manifest, stage });
         true
-    }
-
-    fn target(&self, request: &SavepointRequest) -> Result<Target, String> {
-        let Some(place) = &request.place else { return Ok(Target::Own) };
-        let location = match place.contains("://") {
-            true => StorageLocation::parse(place, Path::new("/")).map_err(|error| error.to_string())?,
-            false if Path::new(place).is_absolute() => StorageLocation::Folder(place.into()),
-            false => return Err(format!("the place of a savepoint is a URL or an absolute path, not {place}")),
-        };
-        // What is no text is no setting of an object store.
-        let environment =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        let storage: Arc<dyn Storage> =
-            Arc::new(ObjectStorage::open(&location, environment).map_err(|error| error.to_string())?);
-        match storage.list("") {
-            Ok(files) if files.is_empty() => Ok(Target::Place(storage)),
-            Ok(_) => Err(format!("{place} is not empty: give a new or an empty place")),
-            Err(error) => Err(error.to_string()),
-        }
     }
 
     /// A checkpoint is about to be asked for: it is what is waited for.
@@ -220,9 +256,8 @@ impl Driver {
             }
         }
         let waits = |wanted: &Wanted| wanted.id.is_none() && !matches!(wanted.what, What::Stop(_));
-        if self.wanted.iter().any(waits) && self.setup.coordinator.in_flight().is_none() && !self.is_over() {
-            self.handle(now, Event::Asked)?;
-            did = true;
+        if self.wanted.iter().any(waits) {
+            did |= self.ask_for_checkpoint(now)?;
         }
         Ok(did)
     }

@@ -13,7 +13,6 @@ use super::{
 };
 use crate::{
     background::Background,
-    checkpoint::Event,
     job::{
         live::{
             Answer, AnswerAt, Answering, Live, OperatorChange, PluginRef, Refusal, RefusalKind, Rehearsal, SwapAnswer,
@@ -93,7 +92,7 @@ impl UnfinishedSwap {
 }
 
 fn refuse(answering: &Answering, kind: RefusalKind, message: String) {
-    answering.answer(Answer::Refused(Refusal { kind, message, differences: Vec::new() }));
+    answering.answer(Answer::Refused(Refusal::new(kind, message)));
 }
 
 impl Driver {
@@ -118,7 +117,7 @@ impl Driver {
             );
         }
         if self.is_ending() || self.setup.control.stop.load(std::sync::atomic::Ordering::Relaxed) {
-            return refuse(&answering, RefusalKind::Busy, "the job has come to its end".into());
+            return refuse(&answering, RefusalKind::Busy, "the job is coming to its end".into());
         }
         let operators: Vec<String> = request.operators.iter().map(|operator| operator.id.clone()).collect();
         let targets = match self.targets(request.operators) {
@@ -132,11 +131,7 @@ impl Driver {
             seats: Arc::clone(&self.setup.swaps.seats),
             time: CallTime { now: self.setup.clock.now(), watermark: None },
         };
-        let lost = Refusal {
-            kind: RefusalKind::Failed,
-            message: "the thread that makes instances ready is gone".into(),
-            differences: Vec::new(),
-        };
+        let lost = Refusal::new(RefusalKind::Failed, "the thread that makes instances ready is gone");
         let told = Told { outcomes: self.outcomes.0.clone(), lost: Some(Outcome::Prepared(Box::new(Err(lost)))) };
         let work = move || told.tell(Outcome::Prepared(Box::new(preparation.run())));
         self.swap = Some(ActiveSwap {
@@ -349,11 +344,7 @@ impl Driver {
         });
         let wants = swap.course.wants_checkpoint();
         self.swap = Some(swap);
-        if wants && self.setup.coordinator.in_flight().is_none() && !self.setup.coordinator.is_over() {
-            self.handle(now, Event::Asked)?;
-            return Ok(true);
-        }
-        Ok(false)
+        if wants { self.ask_for_checkpoint(now) } else { Ok(false) }
     }
 
     /// How many batches the task that is furthest behind has processed since.

@@ -32,6 +32,13 @@ pub struct Refusal {
     pub differences: Vec<Difference>,
 }
 
+impl Refusal {
+    /// One that has nothing to do with what differs.
+    pub(in crate::job) fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), differences: Vec::new() }
+    }
+}
+
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -165,11 +165,10 @@ impl Overseer<'_> {
             any = true;
             match &mut self.driver {
                 Some(driver) => driver.asked(asked),
-                None => asked.answer(Answer::Refused(Refusal {
-                    kind: RefusalKind::Usage,
-                    message: "the job takes no checkpoints, which this needs: give it a [checkpoint] section".into(),
-                    differences: Vec::new(),
-                })),
+                None => {
+                    let why = "the job takes no checkpoints, which this needs: give it a [checkpoint] section";
+                    asked.answering.answer(Answer::Refused(Refusal::new(RefusalKind::Usage, why)));
+                }
             }
         }
         any

@@ -17,7 +17,7 @@ use super::{
     format::Format,
     manifest::DumpManifest,
 };
-use crate::checkpoint::{ObjectStorage, Storage, StorageLocation};
+use crate::checkpoint::{ObjectStorage, Storage, StorageError, StorageLocation};
 
 /// The folder of a job's storage in which checkpoints lie.
 const CHECKPOINTS: &str = "checkpoints";
@@ -67,7 +67,7 @@ impl StatePlace {
             let text = format!("its root, {} folders above it, is not there", manifest.root.0);
             StoredStateError { path: manifest_path.clone(), problem: StoredStateProblem::CheckpointManifest(text) }
         })?;
-        Ok(Self::Checkpoint(StoredCheckpoint { storage: open_storage(&root)?, manifest }))
+        Ok(Self::Checkpoint(StoredCheckpoint { storage: open_there(&root)?, manifest }))
     }
 }
 
@@ -78,15 +78,20 @@ fn canonical(folder: &Path) -> Result<PathBuf, StoredStateError> {
 }
 
 /// The storage in a place that is there.
-fn open_storage(location: &StorageLocation) -> Result<Arc<dyn Storage>, StoredStateError> {
+fn open_there(location: &StorageLocation) -> Result<Arc<dyn Storage>, StoredStateError> {
     let location = &match location {
         StorageLocation::Folder(folder) => StorageLocation::Folder(canonical(folder)?),
         other => other.clone(),
     };
-    // Credentials of object stores are there; what is no text is none of them.
+    open_storage(location).map_err(StoredStateError::of_storage)
+}
+
+/// A storage, with the settings of object stores that the environment has.
+pub(in crate::job) fn open_storage(location: &StorageLocation) -> Result<Arc<dyn Storage>, StorageError> {
+    // What is no text is no such setting.
     let environment =
         env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    Ok(Arc::new(ObjectStorage::open(location, environment).map_err(StoredStateError::of_storage)?))
+    Ok(Arc::new(ObjectStorage::open(location, environment)?))
 }
 
 /// The manifest in a folder, as it is.
@@ -109,7 +114,7 @@ pub(super) fn manifest_of_folder(folder: &Path) -> Result<Vec<u8>, StoredStateEr
 }
 
 fn manifest_of_url(location: &StorageLocation) -> Result<Vec<u8>, StoredStateError> {
-    manifest_text(&*open_storage(location)?, MANIFEST).map(Vec::from).map_err(|error| match error.problem {
+    manifest_text(&*open_there(location)?, MANIFEST).map(Vec::from).map_err(|error| match error.problem {
         StoredStateProblem::MissingOfCheckpoint => {
             StoredStateError { path: location.to_string().into(), problem: StoredStateProblem::NoManifest }
         }
@@ -124,7 +129,7 @@ fn job_folder(location: &StorageLocation, path: PathBuf) -> Result<StatePlace, S
         StorageLocation::Folder(folder) if !folder.join(CHECKPOINTS).is_dir() => {
             return Err(failed(StoredStateProblem::NoManifest));
         }
-        _ => open_storage(location)?,
+        _ => open_there(location)?,
     };
     let folder = match location {
         StorageLocation::Folder(folder) => Some(folder.clone()),
