@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::descriptor::{Descriptor, StateDescriptor};
 use crate::input::Inputs;
 use crate::operator::Operator;
+use crate::output::Keying;
 use crate::time::EventTime;
 
 use super::table::Table;
@@ -121,6 +122,33 @@ fn differs(misfits: &mut Vec<String>, state: &StateDescriptor, what: &str, (befo
     misfits.push(format!("state \"{}\": {what} was {before} and is {now}", state.name));
 }
 
+/// What is around an operator was made for its inputs and outputs.
+fn compare_ends(before: &Descriptor, now: &Descriptor) -> Vec<String> {
+    let mut misfits = Vec::new();
+    let mut compare = |what: String, was: String, is: String| {
+        if was != is {
+            misfits.push(format!("{what} was {was} and is {is}"));
+        }
+    };
+    let names = |of: &Descriptor| of.inputs.iter().map(|input| input.name.as_str()).collect::<Vec<_>>().join(", ");
+    compare("the list of inputs".into(), names(before), names(now));
+    for (was, is) in before.inputs.iter().zip(&now.inputs).filter(|(was, is)| was.name == is.name) {
+        let name = &is.name;
+        compare(format!("the key of the input \"{name}\""), shown(&was.key).into(), shown(&is.key).into());
+        compare(format!("the type of the input \"{name}\""), was.value.clone(), is.value.clone());
+        let to = |broadcast| if broadcast { "all tasks" } else { "one task" }.to_owned();
+        compare(format!("who gets a record of the input \"{name}\""), to(was.broadcast), to(is.broadcast));
+    }
+    let keying = |of: &Descriptor| match &of.keying {
+        Keying::Keep => "that of the record".to_owned(),
+        Keying::Set(key) => format!("a new one, {key}"),
+        Keying::Drop => "none".to_owned(),
+    };
+    compare("the key of the output".into(), keying(before), keying(now));
+    compare("the type of the output".into(), before.output.clone(), now.output.clone());
+    misfits
+}
+
 /// What can't change under a name.
 fn compare(stored: &StateDescriptor, now: &StateDescriptor, misfits: &mut Vec<String>) {
     if stored.kind != now.kind {
@@ -203,10 +231,12 @@ impl<O: Operator, I: Inputs<O>> Harness<O, I> {
     /// ```
     ///
     /// # Panics
-    /// As [`Harness::restore`].
+    /// As [`Harness::restore`], and when inputs or outputs are others: those of an operator that runs stay what they are.
     #[must_use]
     pub fn upgrade<P: Operator, J: Inputs<P>>(mut self) -> Harness<P, J> {
         let snapshot = self.snapshot();
+        let misfits = compare_ends(&self.descriptor, &Descriptor::of::<P, J>("0.0.0"));
+        assert!(misfits.is_empty(), "the operator can't take the place of the other one:\n{}", misfits.join("\n"));
         Harness::with(self.setup.restore(snapshot))
     }
 }

@@ -114,9 +114,52 @@ fn keys_of_another_type_do_not_fit() {
     assert!(error.is_some_and(|text| text.ends_with(expected)));
 }
 
+#[test]
+fn the_ends_of_an_operator_stay_what_they_are_when_it_is_exchanged() {
+    struct Before;
+    impl Operator for Before {
+        type Key<'a> = u64;
+        type Input<'a> = u64;
+        type Output<'a> = u64;
+        fn declare(_: &mut Declaration) -> Self {
+            Self
+        }
+        fn process(&mut self, _: u64, _: &mut Context<Self>) -> Result<()> {
+            Ok(())
+        }
+    }
+    struct Now;
+    impl Operator for Now {
+        type Key<'a> = &'a str;
+        type Input<'a> = u32;
+        type Output<'a> = Unkeyed<&'a str>;
+        fn declare(_: &mut Declaration) -> Self {
+            Self
+        }
+        fn process(&mut self, _: u32, _: &mut Context<Self>) -> Result<()> {
+            Ok(())
+        }
+    }
+    let text = panic_text(|| {
+        let _: Harness<Now> = Harness::<Before>::new().upgrade();
+    });
+    let expected = [
+        "the operator can't take the place of the other one:",
+        "the key of the input \"in\" was {\"encoding\":\"u64\"} and is {\"encoding\":\"text\"}",
+        "the type of the input \"in\" was {\"encoding\":\"u64\"} and is {\"encoding\":\"postcard\",\"type\":\"u32\"}",
+        "the key of the output was that of the record and is none",
+        "the type of the output was {\"encoding\":\"u64\"} and is {\"encoding\":\"text\"}",
+    ];
+    assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+}
+
 /// The text with which declaring an operator panics.
 fn refusal<O: Operator>() -> String {
-    let panicked = catch_unwind(Harness::<O>::new).err().expect("it is refused");
+    panic_text(|| drop(Harness::<O>::new()))
+}
+
+fn panic_text(panics: impl FnOnce() + std::panic::UnwindSafe) -> String {
+    let panicked = catch_unwind(panics).expect_err("it is refused");
     match panicked.downcast::<String>() {
         Ok(text) => *text,
         Err(other) => (*other.downcast_ref::<&str>().expect("a text")).to_owned(),

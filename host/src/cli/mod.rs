@@ -76,7 +76,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(error) = error.downcast_ref::<DeletionError>() {
         return match error {
             DeletionError::Absent(_) | DeletionError::Lock { .. } => EXIT_USAGE,
-            DeletionError::LastRestorable(_) | DeletionError::Running(_) => EXIT_STATE,
+            DeletionError::Needed { .. } | DeletionError::LastRestorable(_) | DeletionError::Running(_) => EXIT_STATE,
             DeletionError::Storage(error) => stored_state_exit_code(error),
         };
     }

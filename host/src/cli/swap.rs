@@ -5,7 +5,7 @@
 pub(super) mod answer;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::Write,
     path::{Path, PathBuf},
@@ -14,21 +14,20 @@ use std::{
 use anyhow::bail;
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::{Value as Json, json};
 
-use self::answer::SwapShown;
+use self::answer::{PluginShown, SwapShown};
 use super::{
     EXIT_DONE, EXIT_FAILED,
     args::{JobArgs, SwapArgs},
     place::cache_folder,
     run::read_job,
     running::client,
-    savepoint::answered,
     show,
 };
 use crate::{
     control::{Client, ClientError, OperatorOnWire, OperatorsOnWire, SwapOnWire},
     job::{JobError, JobGraph, Loader, prepare},
-    operator::Plugin,
     spec::nearest,
     wasm::WasmPlugin,
 };
@@ -50,11 +49,17 @@ struct Vertex {
 
 #[derive(Deserialize)]
 struct Operator {
-    plugin: answer::PluginShown,
+    plugin: PluginShown,
 }
 
-/// An operator with what it shall be, and the component if that is another one.
-type Wanted = (String, OperatorOnWire, Option<Bytes>);
+/// What an operator shall be.
+struct Wanted {
+    id: String,
+    operator: OperatorOnWire,
+    plugin: PluginShown,
+    /// Where that is another one.
+    component: Option<Bytes>,
+}
 
 pub(super) fn swap(args: SwapArgs) -> anyhow::Result<u8> {
     let client = client(&args.job)?;
@@ -62,26 +67,47 @@ pub(super) fn swap(args: SwapArgs) -> anyhow::Result<u8> {
     if status.vertices.is_empty() {
         bail!("job {} is only being started; try again when it runs", args.job);
     }
+    let mut asked = Asked::default();
+    let swapped = ask(&args, &client, &status, &mut asked);
+    if let (Err(error), true) = (&swapped, args.json) {
+        show::out(|out| writeln!(out, "{}", not_swapped(&status, &asked, error)))?;
+    }
+    swapped
+}
+
+/// What was asked for, as far as it came to that.
+#[derive(Default)]
+struct Asked {
+    plugins: BTreeMap<String, PluginShown>,
+    /// What a swap can't change.
+    unfit: Vec<Json>,
+}
+
+fn ask(args: &SwapArgs, client: &Client, status: &Status, asked: &mut Asked) -> anyhow::Result<u8> {
     let (wanted, unfit) = match &args.to {
-        Some(file) => like_job_file(&args, file, &status)?,
-        None => (replacements(&args, &status)?, Vec::new()),
+        Some(file) => like_job_file(args, file, status)?,
+        None => (replacements(args, status)?, Vec::new()),
     };
-    for (_, operator, component) in &wanted {
+    asked.plugins = wanted.iter().map(|wanted| (wanted.id.clone(), wanted.plugin.clone())).collect();
+    for Wanted { operator, component, .. } in &wanted {
         if let (Some(digest), Some(component)) = (&operator.component, component) {
             client.upload(digest, component)?;
         }
     }
     let request = SwapOnWire {
-        operators: OperatorsOnWire(wanted.into_iter().map(|(id, operator, _)| (id, operator)).collect()),
+        operators: OperatorsOnWire(wanted.into_iter().map(|wanted| (wanted.id, wanted.operator)).collect()),
         // Where something can't be changed, the job is only asked what else does not fit.
         dry_run: args.dry_run || !unfit.is_empty(),
         wait: args.wait,
         drop_state: args.drop_state.iter().map(|state| format!("{}/{}", state.operator, state.state)).collect(),
     };
     if !unfit.is_empty() {
-        return Err(JobError::Refused(refusal(&unfit, client.swap::<serde_json::Value>(&request).err())).into());
+        let also = client.swap::<Json>(&request).err();
+        let of_job = |text: &String| json!({ "operator": null, "kind": "incompatible", "text": text });
+        asked.unfit = unfit.iter().map(of_job).chain(also.iter().flat_map(differences)).collect();
+        return Err(JobError::Refused(refusal(&unfit, also)).into());
     }
-    let answer = answered(client.swap(&request), args.json)?;
+    let answer: Json = client.swap(&request)?;
     let shown = SwapShown::deserialize(&answer)?;
     if args.json {
         show::out(|out| writeln!(out, "{answer}"))?;
@@ -91,7 +117,7 @@ pub(super) fn swap(args: SwapArgs) -> anyhow::Result<u8> {
         return Ok(EXIT_FAILED);
     }
     if !args.json {
-        show::out(|out| writeln!(out, "{}", shown.text(probation(&client).as_ref())))?;
+        show::out(|out| writeln!(out, "{}", shown.text(probation(client).as_ref())))?;
     }
     Ok(EXIT_DONE)
 }
@@ -103,6 +129,45 @@ fn refusal(unfit: &[String], also: Option<ClientError>) -> String {
     format!(
         "a swap replaces operators; other changes need another start (wasmill stop, wasmill run --from):{list}{also}"
     )
+}
+
+/// All that a job says does not fit.
+fn differences(error: &ClientError) -> Vec<Json> {
+    match error {
+        ClientError::Refused(refused) => refused.document["differences"].as_array().cloned().unwrap_or_default(),
+        _ => Vec::new(),
+    }
+}
+
+/// The answer where nothing was swapped, with the members of every other one.
+fn not_swapped(status: &Status, asked: &Asked, error: &anyhow::Error) -> Json {
+    let of_job = error.downcast_ref::<ClientError>();
+    // Of one that went away meanwhile it is not known what it still did.
+    let is_known = match of_job {
+        Some(ClientError::Refused(refused)) => refused.kind().is_some(),
+        Some(ClientError::Unreachable { .. } | ClientError::Answer { .. }) => false,
+        Some(ClientError::TooLarge { .. }) | None => true,
+    };
+    let runs = status.vertices.iter().filter(|vertex| asked.plugins.contains_key(&vertex.id));
+    let from: BTreeMap<_, _> =
+        runs.filter_map(|vertex| Some((&vertex.id, &vertex.operator.as_ref()?.plugin))).collect();
+    let kind = of_job.and_then(|error| match error {
+        ClientError::Refused(refused) => refused.kind(),
+        _ => None,
+    });
+    let of_job = of_job.map(differences).unwrap_or_default();
+    json!({
+        "outcome": if is_known { "refused" } else { "unknown" },
+        "kind": kind,
+        "from": from,
+        "to": asked.plugins,
+        "pause_ms": null,
+        "prepare_ms": null,
+        "checkpoint": null,
+        "migrations": [],
+        "differences": asked.unfit.iter().chain(&of_job).collect::<Vec<_>>(),
+        "reason": format!("{error:#}"),
+    })
 }
 
 /// How long the probation lasts still. It may be over, and so may the job.
@@ -127,18 +192,18 @@ fn replacements(args: &SwapArgs, status: &Status) -> anyhow::Result<Vec<Wanted>>
     }
     let mut loader = Loader::new(cache_folder().as_deref())?;
     let load = |(id, plugin): &(String, PathBuf)| {
-        let (digest, component) = load(&mut loader, id, plugin)?;
-        let operator = OperatorOnWire { component: Some(digest), ..OperatorOnWire::default() };
-        Ok((id.clone(), operator, Some(component)))
+        let (plugin, component) = load(&mut loader, id, plugin)?;
+        let operator = OperatorOnWire { component: Some(plugin.digest.clone()), ..OperatorOnWire::default() };
+        Ok(Wanted { id: id.clone(), operator, plugin, component: Some(component) })
     };
     args.replacements.iter().map(load).collect()
 }
 
 /// Builds a crate, or reads a component, and looks at it.
-fn load(loader: &mut Loader, operator: &str, plugin: &Path) -> anyhow::Result<(String, Bytes)> {
+fn load(loader: &mut Loader, operator: &str, plugin: &Path) -> anyhow::Result<(PluginShown, Bytes)> {
     if plugin.is_dir() {
         let located = loader.load_crate(plugin, &mut show::say)?;
-        return Ok((located.plugin.digest().to_owned(), located.component));
+        return Ok((PluginShown::of(&*located.plugin), located.component));
     }
     let (operator, path) = (operator.to_owned(), plugin.to_owned());
     let component = match fs::read(plugin) {
@@ -146,7 +211,7 @@ fn load(loader: &mut Loader, operator: &str, plugin: &Path) -> anyhow::Result<(S
         Err(source) => return Err(JobError::Read { operator, path, source }.into()),
     };
     match WasmPlugin::load(loader.engine(), &component) {
-        Ok(plugin) => Ok((plugin.digest().to_owned(), component.into())),
+        Ok(plugin) => Ok((PluginShown::of(&plugin), component.into())),
         Err(source) => Err(JobError::Load { operator, path, source }.into()),
     }
 }
@@ -163,17 +228,17 @@ fn like_job_file(args: &SwapArgs, file: &Path, status: &Status) -> anyhow::Resul
     let runs = |id: &str| status.vertices.iter().any(|vertex| vertex.kind == "operator" && vertex.id == id);
     let operators = prepared.spec.operators.into_iter().zip(prepared.plugins);
     let wanted = operators.filter(|(operator, _)| runs(&operator.id)).map(|(operator, located)| {
-        let digest = located.plugin.digest();
+        let plugin = PluginShown::of(&*located.plugin);
         let runs = status.vertices.iter().filter(|vertex| vertex.id == operator.id.value);
         let mut runs = runs.filter_map(|vertex| vertex.operator.as_ref());
-        let is_another = runs.all(|runs| runs.plugin.digest != digest);
+        let is_another = runs.all(|runs| runs.plugin.digest != plugin.digest);
         let on_wire = OperatorOnWire {
-            component: is_another.then(|| digest.to_owned()),
+            component: is_another.then(|| plugin.digest.clone()),
             config: Some(operator.config),
             limits: Some(operator.limits.into()),
             on_error: Some(operator.on_error.value.into()),
         };
-        (operator.id.value, on_wire, is_another.then_some(located.component))
+        Wanted { id: operator.id.value, operator: on_wire, plugin, component: is_another.then_some(located.component) }
     });
     Ok((wanted.collect(), unfit))
 }

@@ -75,13 +75,14 @@ impl RuntimeFolder {
         loop {
             let lock = open_lock(&path).map_err(ControlError::io(&path))?;
             match lock.try_lock() {
-                // Whoever had it before may have removed the file between our opening and locking it.
-                Ok(()) if !is_at(&lock, &path) => {}
-                Ok(()) => return Claim::new(self.clone(), job, lock).map_err(ControlError::io(&path)),
-                Err(TryLockError::WouldBlock) if tries == LOCK_TRIES => {
+                Ok(()) if is_at(&lock, &path) => {
+                    return Claim::new(self.clone(), job, lock).map_err(ControlError::io(&path));
+                }
+                Ok(()) | Err(TryLockError::WouldBlock) if tries == LOCK_TRIES => {
                     return Err(ControlError::Running { job: job.to_owned(), pid: pid_in(&lock) });
                 }
-                Err(TryLockError::WouldBlock) => {
+                // Whoever had it before may have removed the file between our opening and locking it.
+                Ok(()) | Err(TryLockError::WouldBlock) => {
                     tries += 1;
                     thread::sleep(LOCK_WAIT);
                 }

@@ -25,6 +25,7 @@ mod entry;
 mod error;
 mod folder;
 mod gate;
+mod places;
 mod problem;
 mod prometheus;
 mod rate;

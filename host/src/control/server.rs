@@ -1,7 +1,7 @@
 //! The server: its thread, its connections, its end.
 //!
 //! Each connection has one request. It has so long for its head, so long for its body (`body`), the job has so long to answer (`answers`), and then the caller has so long to take the answer: nobody holds a
-//! place for ever. Beyond [`CONNECTIONS_MAX`] a connection is told to come later, and closed.
+//! place for ever. Where there are more connections than places (`places`), those that showed no token go first, and a new one is told to come later and closed.
 
 use std::{
     convert::Infallible,
@@ -27,7 +27,7 @@ use hyper_util::{
 };
 use tokio::{
     net::TcpStream,
-    sync::{Notify, Semaphore, watch},
+    sync::{Notify, watch},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -36,12 +36,11 @@ use super::{
     Claim, ControlError, Entry, Token,
     address::Authorities,
     gate::Gate,
+    places::{Place, Places},
     routes::{Shared, router},
 };
 use crate::job::Live;
 
-/// Connections at the same time.
-pub(super) const CONNECTIONS_MAX: usize = 32;
 /// For the head of a request.
 pub(super) const HEAD_TIME: Duration = Duration::from_secs(5);
 /// The most bytes of a head.
@@ -150,7 +149,7 @@ fn start_thread(
 }
 
 async fn serve(listener: tokio::net::TcpListener, shared: Arc<Shared>, mut closes: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Arc::new(Places::default());
     let router = router(Arc::clone(&shared));
     let mut connections = JoinSet::new();
     let end = closes.clone();
@@ -158,16 +157,14 @@ async fn serve(listener: tokio::net::TcpListener, shared: Arc<Shared>, mut close
         tokio::select! {
             _ = closes.wait_for(|closes| *closes) => break,
             _ = connections.join_next(), if !connections.is_empty() => {}
-            accepted = listener.accept() => match (accepted, Arc::clone(&places).try_acquire_owned()) {
-                (Ok((stream, _)), Ok(place)) => {
-                    let served = connection(stream, router.clone(), Arc::clone(&shared), end.clone());
-                    connections.spawn(async move {
-                        served.await;
-                        drop(place);
-                    });
-                }
-                (Ok((stream, _)), Err(_)) => drop(stream.try_write(TURNED_AWAY)),
-                (Err(_), _) => sleep(ACCEPT_PAUSE).await,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => match places.take(Instant::now()) {
+                    Some(place) => {
+                        connections.spawn(connection(stream, place, router.clone(), Arc::clone(&shared), end.clone()));
+                    }
+                    None => drop(stream.try_write(TURNED_AWAY)),
+                },
+                Err(_) => sleep(ACCEPT_PAUSE).await,
             },
         }
     }
@@ -176,14 +173,21 @@ async fn serve(listener: tokio::net::TcpListener, shared: Arc<Shared>, mut close
 }
 
 /// Serves the one request of a connection.
-async fn connection(stream: TcpStream, router: Router, shared: Arc<Shared>, mut closes: watch::Receiver<bool>) {
-    let answered = Arc::new(Notify::new());
+async fn connection(
+    stream: TcpStream,
+    place: Place,
+    router: Router,
+    shared: Arc<Shared>,
+    mut closes: watch::Receiver<bool>,
+) {
+    let (place, answered) = (Arc::new(place), Arc::new(Notify::new()));
     let service = {
-        let answered = Arc::clone(&answered);
+        let (place, answered) = (Arc::clone(&place), Arc::clone(&answered));
         service_fn(move |request: Request<Incoming>| {
-            let (router, shared, answered) = (router.clone(), Arc::clone(&shared), Arc::clone(&answered));
+            let (place, answered) = (Arc::clone(&place), Arc::clone(&answered));
+            let (router, shared) = (router.clone(), Arc::clone(&shared));
             async move {
-                let response = respond(request, router, &shared).await;
+                let response = respond(request, &place, router, &shared).await;
                 answered.notify_one();
                 Ok::<_, Infallible>(response)
             }
@@ -199,6 +203,7 @@ async fn connection(stream: TcpStream, router: Router, shared: Arc<Shared>, mut 
     tokio::select! {
         _ = served.as_mut() => return,
         () = taken_too_late => return,
+        () = place.lost() => return,
         _ = closes.wait_for(|closes| *closes) => {}
     }
     // Whoever has not asked yet gets no answer; whoever has, does.
@@ -206,11 +211,12 @@ async fn connection(stream: TcpStream, router: Router, shared: Arc<Shared>, mut 
     let _ = served.await;
 }
 
-async fn respond(request: Request<Incoming>, router: Router, shared: &Shared) -> Response<Body> {
+async fn respond(request: Request<Incoming>, place: &Place, router: Router, shared: &Shared) -> Response<Body> {
     let (head, body) = request.into_parts();
     let mut response = match shared.gate.admit(&head, Instant::now()) {
         Err(problem) => problem.into_response(),
         Ok(()) => {
+            place.keep();
             let routed = TowerToHyperService::new(router).call(Request::from_parts(head, body)).await;
             routed.unwrap_or_else(|never: Infallible| match never {})
         }

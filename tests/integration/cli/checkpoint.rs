@@ -288,6 +288,21 @@ fn the_last_restorable_checkpoint_goes_with_all_only() {
 }
 
 #[test]
+fn a_checkpoint_that_another_goes_back_to_goes_with_that_one_only() {
+    let (_folder, path, mut job) = job();
+    job.exchanged_at = Some(6);
+    job.checkpoint(6, &SECOND, None).checkpoint(7, &THIRD, None);
+    let before = job.names();
+    checkpoint(&["delete"], &path, &["6", "--yes"]).refused(
+        4,
+        &["checkpoint 7 was taken while an exchange was on probation", "back to checkpoint 6; name 7 as well"],
+    );
+    assert_eq!(job.names(), with_lock(before));
+    checkpoint(&["delete"], &path, &["6", "7", "--yes"]).expect(0);
+    checkpoint(&["verify"], &path, &[]).expect(0);
+}
+
+#[test]
 fn segments_stay_while_a_manifest_can_not_be_read() {
     let (_folder, path, job) = job();
     flip(&of(&path, 2).join("manifest.json"), 60);

@@ -1,6 +1,7 @@
 //! A job that runs, and the commands that concern it: who finds it, who has its name, what is refused before the job is asked.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{BufRead, BufReader, Read},
     net::TcpListener,
@@ -215,7 +216,8 @@ fn an_operator_is_swapped() {
         if said.code != Some(1) || began.elapsed() > Duration::from_secs(60) {
             break said;
         }
-        assert_eq!(json(&said.out)["kind"], "busy", "{}", said.err);
+        let refused = json(&said.out);
+        assert_eq!((&refused["outcome"], &refused["kind"]), (&"refused".into(), &"busy".into()), "{}", said.err);
         std::thread::sleep(Duration::from_millis(100));
     };
     let answer = json(back.expect(0));
@@ -225,7 +227,24 @@ fn an_operator_is_swapped() {
     let unfit = say(&["swap", "endless", "sum=plugins/word-count"]);
     unfit.refused(4, &["does not fit what runs, and nothing was touched\n  operator sum"]);
     let unfit = say(&["swap", "endless", "sum=plugins/word-count", "--json"]);
-    assert!(unfit.code == Some(4) && json(&unfit.out)["differences"].is_array(), "{}", unfit.out);
+    assert_eq!(unfit.code, Some(4), "{}", unfit.err);
+    let refused = json(&unfit.out);
+    assert_eq!((&refused["outcome"], &refused["kind"]), (&"refused".into(), &"incompatible".into()), "{refused}");
+    assert_eq!(refused["from"]["sum"], answer["to"]["sum"], "{refused}");
+    assert_eq!(refused["to"]["sum"]["name"], "word-count", "{refused}");
+    assert!(refused["differences"].as_array().is_some_and(|all| !all.is_empty()), "{refused}");
+    let names = |document: &Json| document.as_object().expect("an object").keys().cloned().collect::<BTreeSet<_>>();
+    assert!(names(&answer).is_subset(&names(&refused)), "one shape: {refused}");
+
+    // What is no plugin is refused before the job is asked, and what a swap can't change with all else.
+    let broken = folder.path().join("broken.wasm");
+    fs::write(&broken, b"\0asm").expect("writable");
+    let said = say(&["swap", "endless", &format!("sum={}", broken.display()), "--json"]);
+    assert_eq!((said.code, &json(&said.out)["outcome"]), (Some(3), &"refused".into()), "{}", said.err);
+    let said = say(&["swap", "endless", "--to", &file, "--set", "source.numbers.keys=11", "--json"]);
+    let refused = json(&said.out);
+    assert_eq!((said.code, &refused["outcome"]), (Some(4), &"refused".into()), "{}", said.err);
+    assert_eq!(refused["differences"][0]["text"], "source numbers: its settings are others", "{refused}");
     assert!(say(&["status", "endless"]).expect(0).contains("last swap: swapped sum: "));
 }
 

@@ -155,6 +155,23 @@ fn state_with_no_taker_is_refused_with_the_full_list_unless_it_is_named() {
 }
 
 #[test]
+fn what_another_run_left_beside_the_checkpoints_stays() {
+    let (results, storage) = (folder(), memory());
+    let earlier = |id: u64| format!("every-state/savepoints/{id}/manifest.json");
+    for id in 1..20 {
+        storage.put_new(&earlier(id), "of an earlier run".into()).expect("there is room");
+    }
+    let ask = asking(&storage, 10, 5, || Request::Savepoint(SavepointRequest { place: None }));
+    let ran = run(&job(results.path()), results.path(), Start::default(), ask).expect("it starts");
+    assert_eq!(ran.report.outcome, Outcome::Done, "{:?}", ran.fault);
+    let names = storage.list("every-state/savepoints").expect("it is there").into_iter().map(|file| file.name);
+    assert_eq!(names.filter(|name| name.ends_with("-2/manifest.json")).count(), 1);
+    for id in 1..20 {
+        assert_eq!(&storage.get(&earlier(id)).expect("it is there still")[..], b"of an earlier run");
+    }
+}
+
+#[test]
 fn a_place_that_is_not_empty_is_refused_and_the_job_runs_on() {
     let (results, places) = (folder(), folder());
     fs::write(places.path().join("thesis.txt"), "years of work").expect("it can be written");

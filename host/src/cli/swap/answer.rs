@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+
+use crate::operator::Plugin;
 
 /// The answer, as far as it is shown.
 #[derive(Deserialize)]
@@ -28,7 +30,7 @@ enum Outcome {
 }
 
 /// A plugin.
-#[derive(Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct PluginShown {
     name: String,
     version: String,
@@ -131,6 +133,11 @@ impl SwapShown {
 }
 
 impl PluginShown {
+    pub(super) fn of(plugin: &dyn Plugin) -> Self {
+        let descriptor = plugin.descriptor();
+        Self { name: descriptor.name.clone(), version: descriptor.version.clone(), digest: plugin.digest().to_owned() }
+    }
+
     fn text(&self) -> String {
         format!("{} {} ({})", self.name, self.version, self.short())
     }

@@ -10,10 +10,7 @@ use serde_json::json;
 
 use super::fixture::{PATIENCE, Reply, Served};
 use crate::control::{
-    rate::REQUESTS_PER_SECOND,
-    requests::COMPONENT_BYTES_MAX,
-    routes::UPLOADS_MAX,
-    server::{CONNECTIONS_MAX, HEAD_TIME},
+    places::PLACES, rate::REQUESTS_PER_SECOND, requests::COMPONENT_BYTES_MAX, routes::UPLOADS_MAX, server::HEAD_TIME,
 };
 
 /// Words that only those may read who have the token.
@@ -308,19 +305,41 @@ fn slow_callers_are_cut_off() {
 }
 
 #[test]
-fn too_many_connections_are_turned_away_and_later_ones_served() {
+fn those_who_show_no_token_hold_nobody_up() {
     let served = Served::obliging();
-    let held: Vec<_> = (0..CONNECTIONS_MAX).map(|_| served.connect()).collect();
-    // They have been accepted when one more is not.
-    let mut told = String::new();
-    served.connect().read_to_string(&mut told).expect("it is closed");
-    assert!(told.starts_with("HTTP/1.1 503") && told.contains("Retry-After: 1"), "{told}");
-    drop(held);
+    // More than there are places for, of which some are told so.
+    let held: Vec<_> = (0..PLACES * 4).map(|_| served.connect()).collect();
     let began = Instant::now();
     while !served.client().status::<serde_json::Value>().is_ok_and(|status| status["job"] == "job") {
-        assert!(began.elapsed() < PATIENCE, "nobody is served any more");
+        assert!(began.elapsed() < HEAD_TIME, "they keep their places as long as they like");
         thread::sleep(Duration::from_millis(10));
     }
+    let told = held.into_iter().map(|mut stream| {
+        let mut told = String::new();
+        let _ = stream.read_to_string(&mut told);
+        told
+    });
+    assert!(told.filter(|told| told.starts_with("HTTP/1.1 503") && told.contains("Retry-After: 1")).count() > 0);
+}
+
+#[test]
+fn those_who_show_a_token_keep_their_places() {
+    let served = Served::obliging();
+    let (host, bearer) = (served.entry.address.to_string(), served.entry.token.bearer());
+    let head =
+        format!("POST /v1/checkpoint HTTP/1.1\r\nHost: {host}\r\nAuthorization: {bearer}\r\nContent-Length: 2\r\n\r\n");
+    let mut held: Vec<_> = (0..PLACES).map(|_| served.connect()).collect();
+    held.iter_mut().for_each(|stream| stream.write_all(head.as_bytes()).expect("it is taken"));
+    // Those without a token would have to go by then.
+    thread::sleep(Duration::from_millis(300));
+    let mut told = String::new();
+    served.connect().read_to_string(&mut told).expect("it is closed");
+    assert!(told.starts_with("HTTP/1.1 503"), "{told}");
+    let answers = held.into_iter().map(|mut stream| {
+        stream.write_all(b"{}").expect("it is taken");
+        Reply::read(stream).expect("an answer").status
+    });
+    assert!(answers.collect::<Vec<_>>().iter().all(|status| *status == 200));
 }
 
 #[test]

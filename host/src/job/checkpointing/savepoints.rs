@@ -68,8 +68,8 @@ enum Stage {
 /// What became of a copy.
 pub(super) struct Copied {
     id: CheckpointId,
-    place: String,
-    result: Result<u64, StorageError>,
+    /// Its place and bytes.
+    result: Result<(String, u64), StorageError>,
 }
 
 /// What a savepoint is for.
@@ -266,26 +266,27 @@ impl Driver {
         let wanted = &self.wanted[index];
         let (Some(id), Some(manifest)) = (wanted.id, wanted.manifest.clone()) else { return };
         let writing = Arc::clone(&self.setup.writing);
-        let from = Arc::clone(&writing.storage);
-        let to: Arc<dyn Storage> = match &wanted.what {
-            What::Savepoint(Target::Place(storage)) | What::Stop(Target::Place(storage)) => Arc::clone(storage),
-            _ => Arc::new(Below::new(Arc::clone(&from), format!("savepoints/{id}"))),
+        let given = match &wanted.what {
+            What::Savepoint(Target::Place(storage)) | What::Stop(Target::Place(storage)) => Some(Arc::clone(storage)),
+            _ => None,
         };
-        let place = to.location("").trim_end_matches('/').to_owned();
-        let gone = |to: &dyn Storage| {
-            to.error(MANIFEST, StorageErrorKind::Unavailable, "the thread that writes savepoints is gone".into())
-        };
-        let lost = Copied { id, place: place.clone(), result: Err(gone(&*to)) };
-        let told = Told { outcomes: self.outcomes.0.clone(), lost: Some(Outcome::Copied(lost)) };
+        let gone = "the thread that writes savepoints is gone".into();
+        let gone = writing.storage.error(MANIFEST, StorageErrorKind::Unavailable, gone);
+        let lost = Outcome::Copied(Copied { id, result: Err(gone) });
+        let told = Told { outcomes: self.outcomes.0.clone(), lost: Some(lost) };
         // Where no thread can be had, what is lost says so.
         drop(self.setup.savepoints.spawn(Box::new(move || {
-            let result = copy_all(&writing, &*to, manifest);
-            told.tell(Outcome::Copied(Copied { id, place, result }));
+            let to = given.map_or_else(|| own_place(&writing.storage, id), Ok);
+            let result = to.and_then(|to| {
+                let place = to.location("").trim_end_matches('/').to_owned();
+                copy_all(&writing, &*to, manifest).map(|bytes| (place, bytes))
+            });
+            told.tell(Outcome::Copied(Copied { id, result }));
         })));
     }
 
     pub(super) fn copied(&mut self, copied: Copied) {
-        let Copied { id, place, result } = copied;
+        let Copied { id, result } = copied;
         let of_copy = |wanted: &mut Wanted| wanted.id == Some(id) && wanted.stage == Stage::Copying;
         let Some(wanted) = self.wanted.extract_if(.., of_copy).next() else { return };
         let answer = match result {
@@ -296,7 +297,7 @@ impl Driver {
                     format!("the savepoint was not written: {error}; checkpoint {kept} has the same"),
                 )
             }
-            Ok(bytes) => {
+            Ok((place, bytes)) => {
                 let duration_ms = wanted.began.elapsed().as_millis() as u64;
                 let savepoint = SavepointAnswer { place, id: id.0, bytes, duration_ms };
                 match wanted.what {
@@ -328,6 +329,20 @@ fn delete_all(savepoint: &StoredCheckpoint) -> Result<(), StorageError> {
     let names: BTreeSet<&str> =
         manifest.segments().map(|segment| segment.name.as_str()).chain(manifest.plugins()).collect();
     names.into_iter().try_for_each(|name| storage.delete(name))
+}
+
+/// A folder beside the job's checkpoints in which nothing is. The savepoint of a run that began anew may have the number of an earlier one.
+fn own_place(storage: &Arc<dyn Storage>, id: CheckpointId) -> Result<Arc<dyn Storage>, StorageError> {
+    let mut name = format!("savepoints/{id}");
+    let mut nth = 2;
+    loop {
+        let place = Below::new(Arc::clone(storage), name);
+        if place.list("")?.is_empty() {
+            return Ok(Arc::new(place));
+        }
+        name = format!("savepoints/{id}-{nth}");
+        nth += 1;
+    }
 }
 
 /// Copies a checkpoint with everything that it refers to. Its manifest comes last. Returns its bytes. An attempt that ends is not held up by it for longer than a file takes.

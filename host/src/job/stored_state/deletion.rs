@@ -51,6 +51,16 @@ pub enum DeletionError {
     /// There is no such checkpoint.
     #[error("there is no checkpoint {0}; `wasmill checkpoint list` shows which there are")]
     Absent(CheckpointId),
+    /// Another one that stays goes back to it.
+    #[error(
+        "checkpoint {by} was taken while an exchange was on probation, and a run that begins from it goes back to checkpoint {id}; name {by} as well to remove both"
+    )]
+    Needed {
+        /// The one that was to go.
+        id: CheckpointId,
+        /// The newest one that needs it.
+        by: CheckpointId,
+    },
     /// No other one can be restored.
     #[error(
         "no run could begin from what stays: checkpoint {0} is the last restorable one; keep it, or delete all with --all"
@@ -125,7 +135,7 @@ impl FolderContents {
     /// Decides what goes with checkpoints that are not wanted any more.
     ///
     /// # Errors
-    /// When there is no such checkpoint, or no other one that can be restored.
+    /// When there is no such checkpoint, one that stays needs it, or no other one can be restored.
     pub fn deletion(&self, unwanted: &Unwanted) -> Result<Deletion, DeletionError> {
         let all = || self.checkpoints.iter().map(|checkpoint| checkpoint.id);
         let ids = match unwanted {
@@ -136,16 +146,18 @@ impl FolderContents {
             return Err(DeletionError::Absent(*absent));
         }
         let goes = |checkpoint: &&FoundCheckpoint| ids.contains(&checkpoint.id);
-        // One that was taken while an exchange was on probation is gone back from to where that began.
-        let lacks = |checkpoint: &&FoundCheckpoint| {
-            let swap = checkpoint.manifest.as_ref().and_then(|manifest| manifest.swap.as_ref());
-            swap.is_some_and(|swap| ids.contains(&swap.checkpoint))
-        };
-        let restorable = || self.checkpoints.iter().filter(|checkpoint| checkpoint.is_restorable());
-        if let (Unwanted::These(_), true, Some(last)) =
-            (unwanted, restorable().all(|checkpoint| goes(&checkpoint) || lacks(&checkpoint)), restorable().next())
+        // Whoever begins from one that was taken while an exchange was on probation goes back to where that began.
+        let begun = |checkpoint: &FoundCheckpoint| Some(checkpoint.manifest.as_ref()?.swap.as_ref()?.checkpoint);
+        let stays = self.checkpoints.iter().filter(|checkpoint| !goes(checkpoint));
+        let mut needed = stays.filter_map(|checkpoint| Some((begun(checkpoint)?, checkpoint.id)));
+        if let Some((id, by)) = needed.find(|(id, _)| ids.contains(id)) {
+            return Err(DeletionError::Needed { id, by });
+        }
+        let mut restorable = self.checkpoints.iter().filter(|checkpoint| checkpoint.is_restorable()).peekable();
+        if let (Unwanted::These(_), Some(last)) = (unwanted, restorable.peek().map(|newest| newest.id))
+            && restorable.all(|checkpoint| goes(&checkpoint))
         {
-            return Err(DeletionError::LastRestorable(last.id));
+            return Err(DeletionError::LastRestorable(last));
         }
         let manifests: Vec<String> = ids.iter().map(|id| Names::manifest(*id)).collect();
         let orphans = self.orphans(&ids);

@@ -11,7 +11,7 @@ use wasmill::{
     checkpoint::{Entry, Label, Mode, Names, ObjectStorage, SegmentWriter, Storage, StorageLocation, put_same},
     job::{
         CheckpointManifest, CheckpointedOperator, CheckpointedPlugin, CheckpointedSink, CheckpointedSource,
-        CheckpointedTask, DescribedState, Ended, Root, SegmentOfTask, StoredState,
+        CheckpointedTask, DescribedState, Ended, FormerVersion, OpenSwap, Root, SegmentOfTask, StoredState,
     },
     operator::StateKind,
     state::{NO_KEY_GROUP, StoredBytes, StoredKey},
@@ -36,13 +36,15 @@ pub(super) struct JobFolder {
     /// Of each task the segments that its state consists of.
     chains: Vec<Vec<SegmentOfTask>>,
     pub(super) attempt: u64,
+    /// The checkpoint of an exchange that is on probation.
+    pub(super) exchanged_at: Option<u64>,
 }
 
 impl JobFolder {
     pub(super) fn new(folder: &Path) -> Self {
         let location = StorageLocation::Folder(folder.to_owned());
         let storage = ObjectStorage::open(&location, []).expect("a folder can be a storage");
-        Self { storage, chains: vec![Vec::new(); TASKS as usize], attempt: 1 }
+        Self { storage, chains: vec![Vec::new(); TASKS as usize], attempt: 1, exchanged_at: None }
     }
 
     fn put(&self, name: &str, bytes: impl Into<Vec<u8>>) {
@@ -109,6 +111,16 @@ impl JobFolder {
             bytes: None,
         }];
         let tasks = (0..).zip(&self.chains).map(|(task, chain)| task_of(task, TASKS, GROUPS, chain.clone(), None));
+        let next_state = CheckpointedOperator::first_free(&states);
+        let swap = self.exchanged_at.map(|id| OpenSwap {
+            checkpoint: CheckpointId(id),
+            former: vec![FormerVersion {
+                id: "count".into(),
+                plugin: plugin("word-count"),
+                states: states.clone(),
+                next_state,
+            }],
+        });
         CheckpointManifest {
             job: "word-count".into(),
             attempt: self.attempt,
@@ -124,12 +136,12 @@ impl JobFolder {
                 id: "count".into(),
                 plugin: plugin("word-count"),
                 parallelism: TASKS,
-                next_state: CheckpointedOperator::first_free(&states),
+                next_state,
                 states,
                 tasks: tasks.collect(),
             }],
             sinks: vec![CheckpointedSink { id: "counts".into(), transactions: json!([]) }],
-            swap: None,
+            swap,
             root: Root::JOB,
         }
     }
