@@ -33,7 +33,8 @@ struct Task {
 impl Task {
     /// `cache` is the memory above which state goes to disk, in `folder`.
     fn new(cache: Option<usize>, folder: &std::path::Path) -> Self {
-        let spec = |form| Some(StateSpec { form, version: 1, prefetch: false, on_end: false, ttl: None });
+        let spec =
+            |form| Some(StateSpec { form, version: 1, prefetch: false, on_end: false, ttl: None, ttl_since: None });
         let spill = |cache_bytes| SpillSetup {
             directory: folder.join("spill"),
             options: SpillOptions::default(),

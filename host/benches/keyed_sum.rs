@@ -11,7 +11,7 @@ use wasmill::{
     operator::{
         CallTime, ExchangeLimits, Execution, ExecutionSetup, FaultPolicy, InstanceLimits, Plugin, Restored, TaskInfo,
     },
-    state::{Behind, Delivery, KeyTable, SLOTS_DEFAULT, StoredValue},
+    state::{Behind, Delivery, KeyTable, Noted, SLOTS_DEFAULT, StoredValue},
     stream::{Batch, BatchLimits, BytesColumn, EventTime},
 };
 
@@ -116,7 +116,7 @@ fn keyed_sum(criterion: &mut Criterion) {
             // As the operator's, not known when this is compiled.
             emit_every: std::hint::black_box(1),
             table: KeyTable::new(
-                vec![StoredValue { number: 0, id: 0, version: 1, prefetch: false, on_end: false, expires: false }],
+                vec![StoredValue { number: 0, id: 0, version: 1, prefetch: false, on_end: false, noted: Noted::No }],
                 SLOTS_DEFAULT,
                 1024,
             ),

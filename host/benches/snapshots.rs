@@ -38,7 +38,8 @@ struct Task {
 
 impl Task {
     fn new(keys: u64) -> Self {
-        let spec = StateSpec { form: Form::Point, version: 1, prefetch: true, on_end: false, ttl: None };
+        let spec =
+            StateSpec { form: Form::Point, version: 1, prefetch: true, on_end: false, ttl: None, ttl_since: None };
         let state = KeyedState::new(StateSetup {
             states: vec![Some(spec)],
             ids: StateIds::default(),

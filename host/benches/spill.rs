@@ -87,7 +87,8 @@ impl Cached {
             background: Arc::new(Threads::new("bench")),
             cache_bytes: 64 << 20,
         };
-        let spec = StateSpec { form: Form::Point, version: 1, prefetch: false, on_end: false, ttl: None };
+        let spec =
+            StateSpec { form: Form::Point, version: 1, prefetch: false, on_end: false, ttl: None, ttl_since: None };
         let state = KeyedState::new(StateSetup {
             states: vec![Some(spec)],
             ids: StateIds::default(),

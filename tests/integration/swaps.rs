@@ -180,6 +180,9 @@ fn a_version_with_migrated_and_new_states_goes_on_where_the_first_one_was() {
             .map(|one| one.state.as_deref())
             .collect();
         assert_eq!(new, [Some("last")]);
+        let begins =
+            "state total: the time to live is 3600000 ms and was none; for what is there it counts from now on";
+        assert!(answer.differences.iter().any(|one| one.text.contains(begins)), "{answer:?}");
         assert!(answer.pause_ms.is_some() && answer.checkpoint.is_some(), "{answer:?}");
         assert_eq!(ran.status.vertices[1].operator.as_ref().map(|operator| &*operator.plugin.version), Some("2.0.0"));
         assert_eq!((ran.report.outcome, ran.report.restarts), (Outcome::Done, 0));

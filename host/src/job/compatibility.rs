@@ -178,15 +178,9 @@ pub(in crate::job) fn compare_states(
         let (was, is_now) = (state.ttl_ms, is.ttl.map(|ttl| ttl.ms));
         if was != is_now {
             let ms = |ms: Option<u64>| ms.map_or("none".to_owned(), |ms| format!("{ms} ms"));
-            let text = format!("{place}: the time to live is {} and was {}", ms(is_now), ms(was));
-            if occasion == Occasion::Exchange && was.is_some() != is_now.is_some() {
-                let text = format!(
-                    "{text}: it can be begun or ended with a restart from a savepoint, but not while the job runs"
-                );
-                note(name, DifferenceKind::Incompatible, text);
-            } else {
-                note(name, DifferenceKind::Changed, text);
-            }
+            let from_now = if was.is_none() { "; for what is there it counts from now on" } else { "" };
+            let text = format!("{place}: the time to live is {} and was {}{from_now}", ms(is_now), ms(was));
+            note(name, DifferenceKind::Changed, text);
         }
     }
     for is in now.states.iter().filter(|is| !there.states.iter().any(|state| state.name == is.name)) {

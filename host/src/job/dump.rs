@@ -153,7 +153,7 @@ impl PreparedJob {
         let states = DescribedState::of(descriptor, &ids).into_iter().map(|state| {
             let counts = written.iter().filter_map(|written| written.states.get(&state.number));
             let (entries, bytes) = counts.fold((0, 0), |sum, more| (sum.0 + more.0, sum.1 + more.1));
-            DescribedState { entries: Some(entries), bytes: Some(bytes), ..state }
+            DescribedState { ttl_since: None, entries: Some(entries), bytes: Some(bytes), ..state }
         });
         let files = (0_u32..).zip(&written).map(|(task, written)| StoredFile {
             task,

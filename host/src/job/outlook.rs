@@ -13,7 +13,11 @@ use super::{
     prepare::PreparedJob,
     start::Start,
 };
-use crate::{spec::StorageSpec, stream::CheckpointId};
+use crate::{
+    runtime::{Clock, SystemClock},
+    spec::StorageSpec,
+    stream::CheckpointId,
+};
 
 /// Where a run would begin, and where its checkpoints lie.
 #[derive(Debug)]
@@ -129,7 +133,7 @@ impl PreparedJob {
         let mut look = || {
             let mut checkpointing = Checkpointing::peek(self, &settings)?;
             let beginning = checkpointing.beginning(start)?;
-            let adopted = checkpointing.adopt(self, &beginning, start)?;
+            let adopted = checkpointing.adopt(self, &beginning, start, SystemClock::start().now())?;
             notes.clone_from(&adopted.notes);
             let (Beginning::From(origin) | Beginning::Ended(origin)) = &beginning else {
                 return Ok(PlannedBeginning::Fresh);

@@ -12,6 +12,7 @@ use crate::{
     connector::{Blackhole, Datagen, FileSink, FileSource, Sink, Source, StdinSource, StdoutSink},
     operator::Plugin,
     spec::{JobFile, SinkKind, SourceKind},
+    stream::EventTime,
     wasm::Engine,
 };
 
@@ -89,11 +90,9 @@ pub fn prepare(spec: JobFile, loader: &mut Loader, say: &mut dyn FnMut(&str)) ->
         digest: located.plugin.digest().to_owned(),
         settings: OperatorSettings::of(operator),
     });
-    let registers = plugins.iter().map(|located| {
-        let mut register = StateRegister::default();
-        register.admit(located.plugin.descriptor());
-        register
-    });
+    // There is no state from before, so nothing begins to expire now.
+    let register = |located: &Located| StateRegister::default().admit(located.plugin.descriptor(), EventTime(0));
+    let registers = plugins.iter().map(register);
     Ok(PreparedJob {
         declared: declared.collect(),
         registers: registers.collect(),

@@ -9,7 +9,10 @@ use std::{
 };
 
 pub use self::simulation::{Happening, Landmark, Moment, Simulation};
-use self::{attempt::Machine, simulation::Backgrounds};
+use self::{
+    attempt::{Machine, processing_time},
+    simulation::Backgrounds,
+};
 use super::{
     checkpointing::{Beginning, CheckpointCounters, Checkpointing, Origin, UnfinishedSwap},
     live::{CheckpointStatus, JobState, Live},
@@ -161,7 +164,7 @@ impl PreparedJob {
     ) -> Result<Ran, JobError> {
         let RunOptions { executor, start, control, progress, say, simulation, live, .. } = options;
         let beginning = checkpointing.beginning(&start)?;
-        let adopted = checkpointing.adopt(self, &beginning, &start)?;
+        let adopted = checkpointing.adopt(self, &beginning, &start, processing_time(executor, simulation.as_ref()))?;
         if let Beginning::From(origin) | Beginning::Ended(origin) = &beginning {
             adopted.check(origin.manifest().id)?;
         }

@@ -9,6 +9,7 @@ use crate::{
     operator::{Descriptor, ExchangeLimits, FaultPolicy, InstanceLimits, Plugin, Version},
     spec::{Limits, OnError, OperatorSpec},
     state::StateIds,
+    stream::EventTime,
 };
 
 /// What an operator is given beside its plugin.
@@ -94,33 +95,54 @@ impl OperatorSettings {
 /// By what the states of an operator are stored, by their names: assigned once, and never used for another one again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::job) struct StateRegister {
-    ids: BTreeMap<String, u16>,
+    states: BTreeMap<String, Registered>,
     next: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Registered {
+    id: u16,
+    /// Whether it has a time to live.
+    expires: bool,
+    /// When that began, where there were entries before.
+    since: Option<EventTime>,
 }
 
 impl StateRegister {
     /// As a checkpoint has them.
     pub(in crate::job) fn of(states: &[DescribedState], next: u16) -> Self {
-        Self { ids: states.iter().map(|state| (state.name.clone(), state.number)).collect(), next }
+        let registered = |state: &DescribedState| Registered {
+            id: state.number,
+            expires: state.ttl_ms.is_some(),
+            since: state.ttl_since,
+        };
+        Self { states: states.iter().map(|state| (state.name.clone(), registered(state))).collect(), next }
     }
 
-    /// The ids of an operator's states by their numbers. New states get new ones.
-    pub(in crate::job) fn admit(&mut self, descriptor: &Descriptor) -> StateIds {
-        let ids = descriptor.states.iter().map(|state| match self.ids.get(&state.name) {
-            Some(id) => *id,
-            None => {
-                let id = self.next;
-                self.next += 1;
-                self.ids.insert(state.name.clone(), id);
-                id
+    /// The operator has these states from now on. New ones get new ids. Those that it has no more are given up: one of the same name would be a new one.
+    #[must_use]
+    pub(in crate::job) fn admit(mut self, descriptor: &Descriptor, now: EventTime) -> Self {
+        self.states.retain(|name, _| descriptor.states.iter().any(|state| state.name == *name));
+        for state in &descriptor.states {
+            let expires = state.ttl.is_some();
+            match self.states.get_mut(&state.name) {
+                Some(known) => {
+                    known.since = if known.expires { known.since } else { Some(now) }.filter(|_| expires);
+                    known.expires = expires;
+                }
+                None => {
+                    self.states.insert(state.name.clone(), Registered { id: self.next, expires, since: None });
+                    self.next += 1;
+                }
             }
-        });
-        StateIds::new(ids.collect())
+        }
+        self
     }
 
-    /// States that the operator has no more are given up: one of the same name would be a new one.
-    pub(in crate::job) fn forget_others(&mut self, descriptor: &Descriptor) {
-        self.ids.retain(|name, _| descriptor.states.iter().any(|state| state.name == *name));
+    /// What an operator's states are stored by, by their numbers. They have been admitted.
+    pub(in crate::job) fn ids(&self, descriptor: &Descriptor) -> StateIds {
+        let of = |name: &String| self.states.get(name).map_or((u16::MAX, None), |state| (state.id, state.since));
+        StateIds::new(descriptor.states.iter().map(|state| of(&state.name)).collect())
     }
 
     /// New states get this id or a higher one.
@@ -145,11 +167,21 @@ pub(in crate::job) struct OperatorVersion {
 }
 
 impl OperatorVersion {
-    /// With the states that were there before, as far as it has them.
-    pub(in crate::job) fn new(located: Located, settings: OperatorSettings, mut register: StateRegister) -> Self {
-        register.forget_others(located.plugin.descriptor());
-        let ids = register.admit(located.plugin.descriptor());
+    /// `register` has the plugin's states.
+    pub(in crate::job) fn new(located: Located, settings: OperatorSettings, register: StateRegister) -> Self {
+        let ids = register.ids(located.plugin.descriptor());
         Self { located, settings, register, ids }
+    }
+
+    /// With the states that were there before, as far as it has them. `now` is processing time.
+    pub(in crate::job) fn after(
+        located: Located,
+        settings: OperatorSettings,
+        register: StateRegister,
+        now: EventTime,
+    ) -> Self {
+        let register = register.admit(located.plugin.descriptor(), now);
+        Self::new(located, settings, register)
     }
 
     /// For tasks.

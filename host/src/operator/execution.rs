@@ -354,10 +354,10 @@ impl Execution {
                 return Err(Fault::new(FaultKind::HostBug, format!("state {} was checked and is gone", write.state)));
             };
             let current = spec.version;
-            if state.expires(column) {
+            if state.is_noted(column) {
                 for (index, slot) in write.slots.iter().enumerate() {
                     let version = write.version(index, current);
-                    state.write_expiring(*slot, column, version, write.value(index)).map_err(|error| gone(error.0))?;
+                    state.write_noted(*slot, column, version, write.value(index)).map_err(|error| gone(error.0))?;
                 }
                 continue;
             }
@@ -494,7 +494,7 @@ fn state_specs(descriptor: &Descriptor) -> Vec<Option<StateSpec>> {
             StateKind::OperatorList | StateKind::OperatorUnion | StateKind::Broadcast => return None,
         };
         let StateDescriptor { version, prefetch, on_end, ttl, .. } = *state;
-        Some(StateSpec { form, version, prefetch, on_end, ttl })
+        Some(StateSpec { form, version, prefetch, on_end, ttl, ttl_since: None })
     };
     descriptor.states.iter().map(spec).collect()
 }

@@ -377,12 +377,13 @@ impl Arena {
         self.set_value(entry, state, version, value)
     }
 
-    /// Writes a value. Returns where the entry is now: it moves when it has outgrown its block.
+    /// Writes a value. Returns where the entry is now: it moves when it has outgrown its block, and never when the value is cleared.
     #[inline(always)]
     pub(super) fn set_value(&mut self, entry: EntryRef, state: usize, version: u16, value: &[u8]) -> EntryRef {
         let (states, written) = (self.states_of(entry), self.written);
         if state >= states {
-            return self.rewrite(entry, state, version, value);
+            // It is absent there anyway.
+            return if version == 0 { entry } else { self.rewrite(entry, state, version, value) };
         }
         let block = self.block_mut(entry);
         let cells = HEADER + key_len(block);
@@ -415,11 +416,13 @@ impl Arena {
         let mut units = u16_at(block, 6) & UNITS;
         let cells = HEADER + key_len(block);
         let former = self.states_of(entry);
+        // What is cleared stays where it is.
+        let states = if version == 0 { former } else { self.states };
         let mut image = block[..cells + former * CELL].to_vec();
         let mut start = image.len();
-        image.resize(cells + self.states * CELL, 0);
+        image.resize(cells + states * CELL, 0);
         let mut handle = None;
-        for other in 0..self.states {
+        for other in 0..states {
             let len = if other < former { u16_at(block, cells + other * CELL + 2) } else { 0 };
             let stored = stored_len(len);
             if other == state {
@@ -442,7 +445,7 @@ impl Arena {
             image[at..at + LARGE_BYTES].copy_from_slice(&large.to_le_bytes());
         }
         let mut target = entry;
-        if image.len() > usize::from(units) * UNIT || former < self.states {
+        if image.len() > usize::from(units) * UNIT || former < states {
             // An eighth more than needed: a value that grows byte by byte does not move at every write.
             let bytes = (image.len() + image.len() / 8).next_multiple_of(UNIT);
             target = self.allocate(bytes);

@@ -25,7 +25,7 @@ use super::{
     behind::Behind,
     changes::KNOWN,
     delivery::StoredColumn,
-    expiry::is_expired,
+    expiry::Lifespan,
     spill::{Found, SpillError},
     stored::StoredBytes,
 };
@@ -67,13 +67,13 @@ enum Undo {
 pub(super) struct Lifetime {
     /// Processing time.
     pub now: EventTime,
-    /// Milliseconds; none: for ever.
-    pub ttl_ms: Option<u64>,
+    /// None: they live for ever.
+    pub lifespan: Option<Lifespan>,
 }
 
 impl Lifetime {
     fn has_ended(self, accessed: i64) -> bool {
-        self.ttl_ms.is_some_and(|ttl_ms| is_expired(EventTime(accessed), self.now, ttl_ms))
+        self.lifespan.is_some_and(|lifespan| lifespan.has_ended(accessed, self.now))
     }
 }
 

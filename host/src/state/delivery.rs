@@ -1,6 +1,7 @@
 //! What a guest is told before it processes a batch: slots, keys, and values as they are stored.
 
-use crate::stream::{BytesColumn, EventTime};
+use super::expiry::UNNOTED;
+use crate::stream::BytesColumn;
 
 /// What the table must know of a point state.
 #[derive(Clone, Copy, Debug)]
@@ -15,20 +16,47 @@ pub struct StoredValue {
     pub prefetch: bool,
     /// Whether the end of the input visits keys that have it.
     pub on_end: bool,
-    /// Whether its values are stored behind the time of their last access, because they expire. They are not delivered with fresh slots then, but anew in every call.
-    pub expires: bool,
+    /// Where the time of a value's last access is noted. Where it is, values may expire: they are not delivered with fresh slots then, but anew in every call.
+    pub noted: Noted,
+}
+
+/// Where the time of a value's last access is, 8 bytes, little-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noted {
+    /// Nowhere.
+    No,
+    /// Before the value.
+    Before,
+    /// In this column: the state got a time to live when there were values. Those have none there.
+    Beside(u32),
 }
 
 impl StoredValue {
     /// The number of a state that the operator does not know any more. Its values stay.
     pub const NOBODYS: u32 = u32::MAX;
+    /// Of a column that has the times of another one: stored by no id of its own.
+    const TIMES_ID: u16 = u16::MAX;
+    /// The times of another column.
+    pub(super) const TIMES: Self = Self {
+        number: Self::NOBODYS,
+        id: Self::TIMES_ID,
+        version: 1,
+        prefetch: false,
+        on_end: false,
+        noted: Noted::No,
+    };
+
+    /// Whether it has the times of another column.
+    pub(super) fn is_times(&self) -> bool {
+        self.id == Self::TIMES_ID
+    }
 }
 
-/// The time of the last access that a state with a time to live keeps before its value, and the value.
-pub(super) fn split_access(stored: &[u8]) -> (Option<EventTime>, &[u8]) {
+/// The time of the last access that is noted before a value, in milliseconds, and the value.
+pub(super) fn split_access(stored: &[u8]) -> (i64, &[u8]) {
     match stored.split_first_chunk() {
-        Some((at, value)) => (Some(EventTime(i64::from_le_bytes(*at))), value),
-        None => (None, stored),
+        Some((at, value)) => (i64::from_le_bytes(*at), value),
+        None => (UNNOTED, stored),
     }
 }
 

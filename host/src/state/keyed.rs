@@ -22,8 +22,8 @@ use super::{
     behind::{Behind, SpillSetup},
     cells::{Cells, Lifetime, Page},
     changes::SnapshotSetup,
-    delivery::{Delivery, StoredColumn, split_access},
-    expiry::{Expiry, is_expired},
+    delivery::{Delivery, Noted, StoredColumn},
+    expiry::{Expiry, Lifespan},
     spill::{SpillCounters, SpillError},
     stored::namespace_prefix,
     table::{KeyTable, SlotError},
@@ -63,22 +63,35 @@ pub struct StateSpec {
     pub on_end: bool,
     /// How long entries live; none: for ever.
     pub ttl: Option<Ttl>,
+    /// When it got its time to live, where there were entries before.
+    pub ttl_since: Option<EventTime>,
+}
+
+impl StateSpec {
+    fn lifespan(&self) -> Option<Lifespan> {
+        self.ttl.map(|ttl| Lifespan { ttl_ms: ttl.ms, since: self.ttl_since })
+    }
 }
 
 /// By what the states of an operator are stored: a state keeps its id while its number, its place among the others, may be another one in the next version of the operator.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StateIds(Vec<u16>);
+pub struct StateIds(Vec<(u16, Option<EventTime>)>);
 
 impl StateIds {
-    /// The id of each number.
-    pub fn new(ids: Vec<u16>) -> Self {
-        Self(ids)
+    /// The id of each number, and since when the state has a time to live, where there may be entries from before.
+    pub fn new(states: Vec<(u16, Option<EventTime>)>) -> Self {
+        Self(states)
     }
 
     /// The id of a number; one that was not named has itself for an id.
     #[inline]
     pub fn of(&self, number: u32) -> u16 {
-        self.0.get(number as usize).copied().unwrap_or(number as u16)
+        self.0.get(number as usize).map_or(number as u16, |(id, _)| *id)
+    }
+
+    /// When the state of a number got its time to live, where there may be entries from before.
+    pub fn ttl_since(&self, number: u32) -> Option<EventTime> {
+        self.0.get(number as usize)?.1
     }
 }
 
@@ -149,7 +162,7 @@ pub struct KeyedState {
     /// The id of each number; none: it is not one of keyed state.
     ids: Vec<Option<u16>>,
     /// The time to live of each column.
-    ttl_ms: Vec<Option<u64>>,
+    lifespans: Vec<Option<Lifespan>>,
     /// Number and column of the states that are delivered anew in every call.
     expiring: Vec<(u32, u32)>,
     expiry: Option<Arc<Expiry>>,
@@ -171,7 +184,7 @@ impl KeyedState {
         let StateSetup { states, ids, slots_max, batch_records, max_parallelism, spill, snapshots } = setup;
         let layout = Layout::default().with(&states, &ids);
         let budget = spill.as_ref().map_or(usize::MAX, |spill| spill.cache_bytes);
-        let expiry = layout.ttls().next().is_some().then(|| Arc::new(Expiry::new(layout.ttls())));
+        let expiry = layout.expiry();
         let spill = spill.map(|mut setup| {
             setup.options.expiry.clone_from(&expiry);
             setup
@@ -182,7 +195,7 @@ impl KeyedState {
         table.end_copying(&behind);
         Self {
             expiring: layout.expiring(),
-            ttl_ms: layout.ttl_ms(),
+            lifespans: layout.lifespans(),
             table,
             cells: Cells::default(),
             behind,
@@ -296,12 +309,13 @@ impl KeyedState {
     /// When the slot stands for no key.
     #[inline]
     pub fn value(&self, slot: u32, column: u32) -> Result<(u16, &[u8]), SlotError> {
-        let (version, value) = self.table.value(slot, column)?;
-        let Some(ttl_ms) = self.ttl_ms[column as usize].filter(|_| version != 0) else { return Ok((version, value)) };
-        match split_access(value) {
-            (Some(accessed), _) if is_expired(accessed, self.now, ttl_ms) => Ok((0, &[])),
-            (_, value) => Ok((version, value)),
+        if self.table.noted(column) == Noted::No {
+            return self.table.value(slot, column);
         }
+        let lifespan = self.lifespans[column as usize];
+        let has_ended = |accessed| lifespan.is_some_and(|lifespan| lifespan.has_ended(accessed, self.now));
+        let noted = self.table.noted_value_of(slot, column)?.filter(|noted| !has_ended(noted.accessed));
+        Ok(noted.map_or((0, &[]), |noted| (noted.version, noted.value)))
     }
 
     /// The table, to apply writes of states that do not expire, and what lies behind it.
@@ -310,24 +324,18 @@ impl KeyedState {
         (&mut self.table, &mut self.behind)
     }
 
-    /// Whether the values of a column are stored with the time of their last access: then they are written by [`Self::write_expiring`].
+    /// Whether the time of the last access is noted for the values of a column: then they are written by [`Self::write_noted`].
     #[inline]
-    pub fn expires(&self, column: u32) -> bool {
-        self.ttl_ms[column as usize].is_some()
+    pub fn is_noted(&self, column: u32) -> bool {
+        self.table.noted(column) != Noted::No
     }
 
-    /// Writes a point state with a time to live; version 0 clears it.
+    /// Writes a point state of which the time of the last access is noted; version 0 clears it.
     ///
     /// # Errors
     /// When the slot stands for no key.
-    pub fn write_expiring(&mut self, slot: u32, column: u32, version: u16, value: &[u8]) -> Result<(), SlotError> {
-        if version == 0 {
-            return self.table.put_value(slot, column, 0, &[], &mut self.behind);
-        }
-        self.prefix.clear();
-        self.prefix.extend_from_slice(&self.now.0.to_le_bytes());
-        self.prefix.extend_from_slice(value);
-        self.table.put_value(slot, column, version, &self.prefix, &mut self.behind)
+    pub fn write_noted(&mut self, slot: u32, column: u32, version: u16, value: &[u8]) -> Result<(), SlotError> {
+        self.table.put_noted(slot, column, (version, value), self.now, &mut self.behind)
     }
 
     /// Begins the time to live of a point state anew, if there is a value that has not expired.
@@ -335,7 +343,7 @@ impl KeyedState {
         let Ok((version @ 1.., value)) = self.value(slot, column) else { return };
         let value = value.to_vec();
         // It was read at this slot a moment ago.
-        let _ = self.write_expiring(slot, column, version, &value);
+        let _ = self.write_noted(slot, column, version, &value);
     }
 
     fn is_expiring(&self, state: u32) -> bool {
@@ -343,8 +351,9 @@ impl KeyedState {
     }
 
     fn lifetime(&self, state: u32) -> (Lifetime, bool) {
-        let ttl = self.spec(state).and_then(|spec| spec.ttl);
-        (Lifetime { now: self.now, ttl_ms: ttl.map(|ttl| ttl.ms) }, ttl.is_some_and(|ttl| ttl.on_read))
+        let spec = self.spec(state);
+        let (ttl, lifespan) = (spec.and_then(|spec| spec.ttl), spec.and_then(StateSpec::lifespan));
+        (Lifetime { now: self.now, lifespan }, ttl.is_some_and(|ttl| ttl.on_read))
     }
 
     /// Puts the common beginning of the stored keys of a place into `self.prefix`.
@@ -459,9 +468,9 @@ impl KeyedState {
     }
 
     fn sweep(&mut self) {
-        self.table.sweep(SWEPT_PER_CALL, self.now, &self.ttl_ms, &mut self.behind);
+        self.table.sweep(SWEPT_PER_CALL, self.now, &self.lifespans, &mut self.behind);
         let states = &self.states;
-        self.cells.sweep(SWEPT_PER_CALL, self.now, |state| ttl_of(states, state), &mut self.behind);
+        self.cells.sweep(SWEPT_PER_CALL, self.now, |state| lifespan_of(states, state), &mut self.behind);
     }
 
     /// Evicts from the larger of table and cells until the budget holds.
@@ -487,7 +496,7 @@ impl KeyedState {
     /// Evicts some cells. Returns whether that freed memory.
     fn evict_cells(&mut self, bytes: usize) -> Result<bool, SpillError> {
         let (before, states) = (self.cells.bytes(), &self.states);
-        let expires = |state| ttl_of(states, state).is_some();
+        let expires = |state| lifespan_of(states, state).is_some();
         self.cells.evict(bytes.max(EVICTED_BYTES_MIN), expires, &mut self.behind)?;
         Ok(self.cells.bytes() < before)
     }
@@ -523,6 +532,6 @@ impl KeyedState {
 }
 
 /// The time to live of a state by its id.
-fn ttl_of(states: &[Option<StateSpec>], state: u16) -> Option<u64> {
-    Some((*states.get(usize::from(state))?)?.ttl?.ms)
+fn lifespan_of(states: &[Option<StateSpec>], state: u16) -> Option<Lifespan> {
+    states.get(usize::from(state))?.as_ref()?.lifespan()
 }

@@ -20,8 +20,8 @@ mod table;
 pub use behind::{Behind, SpillSetup};
 pub use cells::Page;
 pub use changes::{Change, Piece, PieceClass, PieceOrder, SnapshotSetup, WritePieces};
-pub use delivery::{Delivery, StoredColumn, StoredValue};
-pub use expiry::Expiry;
+pub use delivery::{Delivery, Noted, StoredColumn, StoredValue};
+pub use expiry::{Expiry, Lifespan};
 pub use keyed::{
     ExportError, Form, KeyedState, Known, PlaceOf, RestoreBatch, RestoreError, StateError, StateIds, StateSetup,
     StateSpec, TakeEntry, Ttl, WalkError,

@@ -16,6 +16,7 @@
 //!
 //! Timers will lie under a state id of their own with a layout of their own (time first).
 
+use super::expiry::UNNOTED;
 use crate::stream::EventTime;
 
 /// Stands where a stored key has its key group, for state that belongs to a task and no key. It is above every key group, so such state comes last.
@@ -195,9 +196,9 @@ impl<'a> StoredBytes<'a> {
         out.extend_from_slice(self.value);
     }
 
-    /// When it was accessed last, in milliseconds. What does not say so was written before its state had a time to live: it is young, as [`is_expired`](super::is_expired) sees it.
+    /// When it was accessed last, in milliseconds; [`UNNOTED`] for what was written before its state had a time to live.
     pub(super) fn accessed_ms(&self) -> i64 {
-        self.last_access.map_or(i64::MAX, |time| time.0)
+        self.last_access.map_or(UNNOTED, |time| time.0)
     }
 
     /// Takes a stored value apart.

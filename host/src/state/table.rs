@@ -22,6 +22,7 @@
 
 mod eviction;
 mod export;
+mod noted;
 mod slots;
 mod snapshot;
 
@@ -29,7 +30,7 @@ use self::slots::{Window, ring_for};
 use super::{
     arena::{Arena, EntryRef, SPILLED},
     behind::Behind,
-    delivery::{Delivery, StoredColumn, StoredValue},
+    delivery::{Delivery, Noted, StoredColumn, StoredValue},
     memory_advice::{advise_huge_pages, prefetch},
 };
 use crate::stream::{KeyHash, Keys, Windowed, hash_key};
@@ -136,7 +137,7 @@ fn bucket(tag: u32, entry: EntryRef) -> u64 {
 
 /// The columns that are delivered with fresh slots.
 fn prefetched(states: &[StoredValue]) -> Vec<usize> {
-    (0..states.len()).filter(|column| states[*column].prefetch && !states[*column].expires).collect()
+    (0..states.len()).filter(|column| states[*column].prefetch && states[*column].noted == Noted::No).collect()
 }
 
 impl KeyTable {
@@ -179,9 +180,11 @@ impl KeyTable {
     /// The operator is another version: `states` has those that there were, in the same order, and new ones behind them. No entry is touched. To be called between batches; all slots must have
     /// been given up.
     pub(super) fn adopt(&mut self, states: Vec<StoredValue>) {
-        let kept =
-            self.states.iter().zip(&states).all(|(before, now)| before.id == now.id && before.expires == now.expires);
-        debug_assert!(kept && states.len() >= self.states.len(), "columns stay what they are");
+        let stays = |(before, now): (&StoredValue, &StoredValue)| {
+            before.id == now.id && (before.noted == now.noted || before.noted == Noted::No)
+        };
+        let kept = states.len() >= self.states.len() && self.states.iter().zip(&states).all(stays);
+        debug_assert!(kept, "columns stay what they are, though times may be noted beside them from now on");
         self.arena.extend(states.len());
         self.prefetched = prefetched(&states);
         self.states = states;

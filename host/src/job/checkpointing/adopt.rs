@@ -17,7 +17,7 @@ use crate::{
         version::{OperatorSettings, OperatorVersion},
     },
     operator::Plugin,
-    stream::CheckpointId,
+    stream::{CheckpointId, EventTime},
     wasm::WasmPlugin,
 };
 
@@ -55,7 +55,7 @@ pub(in crate::job) fn operators_of(swap: &OpenSwap) -> String {
 }
 
 impl Checkpointing {
-    /// Lets the operators of a job run what they have to when it goes on from there, and compares. Whether it fits is in the answer.
+    /// Lets the operators of a job run what they have to when it goes on from there, and compares. Whether it fits is in the answer. `now` is processing time.
     ///
     /// # Errors
     /// When a plugin that has to run can't be had.
@@ -64,6 +64,7 @@ impl Checkpointing {
         job: &mut PreparedJob,
         beginning: &Beginning,
         start: &Start,
+        now: EventTime,
     ) -> Result<Adopted, JobError> {
         let (Beginning::From(origin) | Beginning::Ended(origin)) = beginning else {
             return Ok(Adopted::default());
@@ -80,11 +81,11 @@ impl Checkpointing {
             let Part::Operator(facts) = &vertex.part else { continue };
             let (id, index) = (&vertex.id, facts.index);
             let (Some(ran), Some(register)) = (origin.plugin(id), origin.register(id)) else { continue };
-            let now = job.version(index);
+            let declared = job.version(index);
             let (located, settings) = going_on(origin, job, (id, index), ran, &mut adopted.notes)?;
-            let located = located.unwrap_or(now.located);
-            let settings = settings.unwrap_or(now.settings);
-            job.set_version(index, OperatorVersion::new(located, settings, register));
+            let located = located.unwrap_or(declared.located);
+            let settings = settings.unwrap_or(declared.settings);
+            job.set_version(index, OperatorVersion::after(located, settings, register, now));
         }
         self.graph = Graph::new(job, self.settings.mode);
         adopted.comparison = origin.compare(&self.graph, &start.dropped);

@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::{
+    job::version::StateRegister,
     operator::{Hooks, InputDescriptor, OutputDescriptor, StateKind},
     state::{StateIds, Ttl},
+    stream::EventTime,
 };
 
 fn descriptor(states: Vec<StateDescriptor>) -> Descriptor {
@@ -104,11 +106,11 @@ fn all_differences_are_told_at_once() {
     other.map_key = Some(Schema::u64());
     other.ttl = Some(Ttl { ms: 5, on_read: false });
     let comparison = compared(vec![one(1, &[])], &[1], vec![other], &[]);
-    assert_eq!(comparison.refusals().count(), 3, "{comparison:?}");
+    assert_eq!((comparison.refusals().count(), comparison.differences.len()), (2, 3), "{comparison:?}");
 }
 
 #[test]
-fn a_time_to_live_may_change_at_any_time_and_begin_or_end_with_a_restart() {
+fn a_time_to_live_may_begin_change_and_end_at_any_time() {
     let with = |ms: Option<u64>| {
         let ttl = ms.map(|ms| Ttl { ms, on_read: false });
         descriptor(vec![StateDescriptor { ttl, ..one(1, &[]) }])
@@ -116,13 +118,45 @@ fn a_time_to_live_may_change_at_any_time_and_begin_or_end_with_a_restart() {
     let compared = |before, now, occasion| {
         let states = DescribedState::of(&with(before), &StateIds::default());
         let there = StateThere { states: &states, versions: &BTreeMap::new() };
-        kinds(&compare_states("sum", &there, &with(now), &BTreeSet::new(), occasion))
+        let comparison = compare_states("sum", &there, &with(now), &BTreeSet::new(), occasion);
+        assert_eq!(kinds(&comparison), [DifferenceKind::Changed]);
+        comparison.differences[0].text.clone()
     };
     for occasion in [Occasion::Exchange, Occasion::Restore] {
-        assert_eq!(compared(Some(1), Some(2), occasion), [DifferenceKind::Changed]);
+        let begins =
+            "operator sum, state total: the time to live is 2 ms and was none; for what is there it counts from now on";
+        assert_eq!(compared(None, Some(2), occasion), begins);
+        let changes = "operator sum, state total: the time to live is 2 ms and was 1 ms";
+        assert_eq!(compared(Some(1), Some(2), occasion), changes);
+        let ends = "operator sum, state total: the time to live is none and was 2 ms";
+        assert_eq!(compared(Some(2), None, occasion), ends);
     }
-    assert_eq!(compared(None, Some(2), Occasion::Exchange), [DifferenceKind::Incompatible]);
-    assert_eq!(compared(Some(2), None, Occasion::Restore), [DifferenceKind::Changed]);
+}
+
+#[test]
+fn what_was_there_before_its_time_to_live_is_known_by_when_that_began() {
+    let with = |ms: Option<u64>| {
+        let ttl = ms.map(|ms| Ttl { ms, on_read: false });
+        descriptor(vec![StateDescriptor { ttl, ..one(1, &[]) }])
+    };
+    let mut register = StateRegister::default();
+    let mut after = |ms: Option<u64>, now: i64| {
+        let next = std::mem::take(&mut register).admit(&with(ms), EventTime(now));
+        // By way of a manifest.
+        let described = DescribedState::of(&with(ms), &next.ids(&with(ms)));
+        register = StateRegister::of(&described, next.next());
+        described[0].ttl_since.map(|since| since.0)
+    };
+    assert_eq!(after(None, 1), None);
+    assert_eq!(after(Some(5), 2), Some(2));
+    assert_eq!(after(Some(7), 3), Some(2), "a changed one goes on");
+    assert_eq!(after(None, 4), None);
+    assert_eq!(after(Some(5), 5), Some(5), "it begins anew");
+    let mut fresh = StateRegister::default();
+    for now in [1, 2] {
+        fresh = fresh.admit(&with(Some(5)), EventTime(now));
+        assert_eq!(fresh.ids(&with(Some(5))).ttl_since(0), None, "there was nothing before");
+    }
 }
 
 #[test]

@@ -27,7 +27,7 @@ use crate::{
     metrics::OperatorCounters,
     operator::Plugin,
     runtime::{Clock, Control, ManualClock, Supervisor, SystemClock, run_on_threads, run_seeded},
-    stream::{Fault, FaultKind},
+    stream::{EventTime, Fault, FaultKind},
 };
 
 /// What runs the tasks of all attempts.
@@ -40,6 +40,15 @@ pub(super) struct Machine {
     clock_began: Duration,
     backgrounds: Option<Arc<Backgrounds>>,
     pub(super) happenings: Option<Happenings>,
+}
+
+/// Before there is a machine.
+pub(super) fn processing_time(executor: Executor, simulation: Option<&Simulation>) -> EventTime {
+    match (executor, simulation) {
+        (Executor::Threads, _) => SystemClock::start().now(),
+        (Executor::Seeded(_), Some(simulation)) => simulation.clock.now(),
+        (Executor::Seeded(_), None) => ManualClock::default().now(),
+    }
 }
 
 impl Machine {

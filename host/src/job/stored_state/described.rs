@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     operator::{Descriptor, StateKind},
     state::StateIds,
-    stream::schema::Schema,
+    stream::{EventTime, schema::Schema},
 };
 
 #[derive(Serialize, Deserialize)]
@@ -25,6 +25,8 @@ pub(super) struct StateDocument {
     value: Value,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ttl_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ttl_since_ms: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     entries: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,6 +52,8 @@ pub struct DescribedState {
     pub value: Schema,
     /// Time to live in milliseconds.
     pub ttl_ms: Option<u64>,
+    /// When it got its time to live, in processing time, where there were entries before.
+    pub ttl_since: Option<EventTime>,
     /// How many entries, over all tasks; none where only a merge of segments can tell.
     pub entries: Option<u64>,
     /// Bytes of their stored keys and values; none as above.
@@ -80,6 +84,7 @@ impl DescribedState {
             map_key: state.map_key.clone(),
             value: state.schema.clone(),
             ttl_ms: state.ttl.map(|ttl| ttl.ms),
+            ttl_since: ids.ttl_since(number),
             entries: None,
             bytes: None,
         });
@@ -97,6 +102,7 @@ impl DescribedState {
             map_key: self.map_key.as_ref().map(schema),
             value: schema(&self.value),
             ttl_ms: self.ttl_ms,
+            ttl_since_ms: self.ttl_since.map(|since| since.0),
             entries: self.entries,
             bytes: self.bytes,
         }
@@ -129,6 +135,7 @@ impl DescribedState {
             map_key,
             value,
             ttl_ms: document.ttl_ms,
+            ttl_since: document.ttl_since_ms.map(EventTime),
             entries: document.entries,
             bytes: document.bytes,
         })

@@ -32,6 +32,7 @@ fn described(number: u16, name: &str, kind: StateKind) -> DescribedState {
         map_key: kind.is_map().then(Schema::u64),
         value: Schema::bytes(),
         ttl_ms: (number == MAP).then_some(1_000),
+        ttl_since: None,
         entries: Some(7),
         bytes: Some(99),
     }

@@ -18,7 +18,7 @@ use crate::{
     },
     operator::{CallTime, Plugin, Successor},
     spec::OnError,
-    stream::Fault,
+    stream::{EventTime, Fault},
     wasm::{Engine, WasmPlugin},
 };
 
@@ -82,7 +82,7 @@ impl Preparation {
                 Some(component) => load(&self.engine, component, &mut loaded),
             };
             match plugin {
-                Ok(located) => changes.push(change(target, located, &self.dropped, &mut comparison)),
+                Ok(located) => changes.push(change(target, located, &self.dropped, self.time.now, &mut comparison)),
                 Err(why) => unfit_plugins.push(format!("operator {}: the plugin was refused: {why}", target.id)),
             }
         }
@@ -127,13 +127,19 @@ fn load(engine: &Arc<Engine>, component: &Bytes, loaded: &mut BTreeMap<Bytes, Lo
     Ok(located)
 }
 
-fn change(target: Target, located: Located, dropped: &BTreeSet<DropState>, comparison: &mut Comparison) -> Change {
+fn change(
+    target: Target,
+    located: Located,
+    dropped: &BTreeSet<DropState>,
+    now: EventTime,
+    comparison: &mut Comparison,
+) -> Change {
     let Target { id, vertex, index, running, changes, versions, dead_letter_sinks } = target;
-    let (before, now) = (running.located.plugin.descriptor(), located.plugin.descriptor());
-    comparison.append(compare_ends(&id, before, now));
+    let (before, after) = (running.located.plugin.descriptor(), located.plugin.descriptor());
+    comparison.append(compare_ends(&id, before, after));
     let states = running.states();
     let there = StateThere { states: &states, versions: &versions };
-    comparison.append(compare_states(&id, &there, now, dropped, Occasion::Exchange));
+    comparison.append(compare_states(&id, &there, after, dropped, Occasion::Exchange));
     let was = &running.settings;
     let settings = OperatorSettings {
         config: changes.config.unwrap_or_else(|| was.config.clone()),
@@ -150,7 +156,7 @@ fn change(target: Target, located: Located, dropped: &BTreeSet<DropState>, compa
         comparison.differs(&id, DifferenceKind::Changed, text);
     }
     let register = running.register.clone();
-    let to = OperatorVersion::new(located, settings, register);
+    let to = OperatorVersion::after(located, settings, register, now);
     Change { id, vertex, index, from: running, to }
 }
 

@@ -6,7 +6,7 @@ use super::{Beyond, Cells, Place, Rest};
 use crate::{
     state::{
         behind::Behind,
-        expiry::is_expired,
+        expiry::Lifespan,
         spill::{Access, SpillError},
     },
     stream::EventTime,
@@ -120,13 +120,13 @@ impl Cells {
         }
     }
 
-    /// Looks at the next `entries` entries, about, and drops those that have expired at `now`; `ttl_ms` gives the time to live of a state. What of them lies behind expires by
+    /// Looks at the next `entries` entries, about, and drops those that have expired at `now`; `lifespan` gives the time to live of a state. What of them lies behind expires by
     /// itself. A large place is looked at in parts.
     pub(crate) fn sweep(
         &mut self,
         entries: usize,
         now: EventTime,
-        ttl_ms: impl Fn(u16) -> Option<u64>,
+        lifespan: impl Fn(u16) -> Option<Lifespan>,
         behind: &mut Behind,
     ) {
         let mut left = entries;
@@ -134,7 +134,7 @@ impl Cells {
         while left > 0 && looks > 0 {
             looks -= 1;
             let from = std::mem::take(&mut self.swept_to);
-            let (ended, seen, next) = self.expired_entries(&from, left, now, &ttl_ms);
+            let (ended, seen, next) = self.expired_entries(&from, left, now, &lifespan);
             left = left.saturating_sub(seen.max(1));
             let at = self.swept;
             for rest in ended {
@@ -155,16 +155,16 @@ impl Cells {
         from: &[u8],
         most: usize,
         now: EventTime,
-        ttl_ms: &impl Fn(u16) -> Option<u64>,
+        lifespan: &impl Fn(u16) -> Option<Lifespan>,
     ) -> (Vec<Rest>, usize, Option<Rest>) {
         let Some(place) = &self.places[self.swept] else { return (Vec::new(), 0, None) };
-        let Some(ttl_ms) = state_of(&place.prefix).and_then(ttl_ms) else { return (Vec::new(), 0, None) };
+        let Some(lifespan) = state_of(&place.prefix).and_then(lifespan) else { return (Vec::new(), 0, None) };
         let mut ended = Vec::new();
         for (seen, (rest, cell)) in place.entries.from(from).enumerate() {
             if seen == most {
                 return (ended, seen, Some(rest.clone()));
             }
-            if cell.version != 0 && is_expired(EventTime(cell.accessed), now, ttl_ms) {
+            if cell.version != 0 && lifespan.has_ended(cell.accessed, now) {
                 ended.push(rest.clone());
             }
         }

@@ -1,7 +1,6 @@
 //! A look at all cells that are in memory, for whoever writes state down.
 
 use super::Cells;
-use crate::stream::EventTime;
 
 /// An entry of a place.
 pub(in crate::state) struct CellView<'a> {
@@ -9,8 +8,8 @@ pub(in crate::state) struct CellView<'a> {
     pub(in crate::state) rest: &'a [u8],
     /// Schema version; 0: it is gone.
     pub(in crate::state) version: u16,
-    /// When it was accessed last.
-    pub(in crate::state) accessed: EventTime,
+    /// When it was accessed last, in milliseconds, or `UNNOTED`.
+    pub(in crate::state) accessed: i64,
     /// The guest's bytes.
     pub(in crate::state) value: &'a [u8],
 }
@@ -34,7 +33,7 @@ impl Cells {
         entries.map(|(rest, cell)| CellView {
             rest,
             version: cell.version,
-            accessed: EventTime(cell.accessed),
+            accessed: cell.accessed,
             value: &cell.value,
         })
     }

@@ -8,7 +8,7 @@ use std::{
 use smallvec::SmallVec;
 
 use crate::{
-    state::{changes::KNOWN, stored::StoredBytes},
+    state::{changes::KNOWN, expiry::UNNOTED, stored::StoredBytes},
     stream::EventTime,
 };
 
@@ -22,7 +22,7 @@ const ARRAY_MAX: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cell {
     pub(super) value: SmallVec<[u8; 16]>,
-    /// When it was accessed last, in milliseconds.
+    /// When it was accessed last, in milliseconds, or [`UNNOTED`].
     pub(super) accessed: i64,
     /// 0: the entry is gone, but an older version of it may lie behind.
     pub(super) version: u16,
@@ -51,7 +51,7 @@ impl Cell {
 
     /// What is stored of it, if it is there; `expires` says whether with the time of its last access.
     pub(super) fn stored(&self, expires: bool) -> Option<StoredBytes<'_>> {
-        let last_access = expires.then_some(EventTime(self.accessed));
+        let last_access = (expires && self.accessed != UNNOTED).then_some(EventTime(self.accessed));
         (self.version != 0).then_some(StoredBytes { version: self.version, last_access, value: &self.value })
     }
 }

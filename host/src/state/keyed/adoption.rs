@@ -1,11 +1,15 @@
 //! Another version of the operator takes over the state: what is there keeps its id, whatever its number is now; what is new begins empty.
 //!
-//! No entry is touched, so it takes as long as there are states and slots, not keys. Values keep the schema version in which they were written until they are written again.
+//! No entry is touched, so it takes as long as there are states and slots, not keys. Values keep the schema version in which they were written until they are written again. Where a point state gets a time to
+//! live, times are noted in a column beside its own; what has none there counts from when that began.
 
 use std::sync::Arc;
 
-use super::{Form, KeyedState, StateIds, StateSpec};
-use crate::state::{delivery::StoredValue, expiry::Expiry};
+use super::{Form, KeyedState, StateIds, StateSpec, lifespan_of};
+use crate::state::{
+    delivery::{Noted, StoredValue},
+    expiry::{Expiry, Lifespan},
+};
 
 /// Where states are, by number and by id.
 #[derive(Clone, Debug, Default)]
@@ -39,43 +43,54 @@ impl Layout {
                 self.states.resize(at + 1, None);
                 self.columns.resize(at + 1, None);
             }
-            self.states[at] = Some(*spec);
+            self.states[at] = Some(StateSpec { ttl_since: ids.ttl_since(number), ..*spec });
             if spec.form != Form::Point {
                 continue;
             }
             let StateSpec { version, prefetch, on_end, ttl, .. } = *spec;
-            let stored = StoredValue { number, id, version, prefetch, on_end, expires: ttl.is_some() };
+            let stored = |noted| StoredValue { number, id, version, prefetch, on_end, noted };
             match self.columns[at] {
-                Some(column) => self.stored[column as usize] = stored,
+                Some(column) => {
+                    let noted = match self.stored[column as usize].noted {
+                        Noted::No if ttl.is_some() => {
+                            self.stored.push(StoredValue::TIMES);
+                            Noted::Beside(self.stored.len() as u32 - 1)
+                        }
+                        // Also where its time to live ends: those that are noted stay where they are.
+                        noted => noted,
+                    };
+                    self.stored[column as usize] = stored(noted);
+                }
                 None => {
                     self.columns[at] = Some(self.stored.len() as u32);
-                    self.stored.push(stored);
+                    self.stored.push(stored(if ttl.is_some() { Noted::Before } else { Noted::No }));
                 }
             }
         }
         self
     }
 
-    /// Times to live by id.
-    pub(super) fn ttls(&self) -> impl Iterator<Item = (u16, u64)> {
-        (0_u16..).zip(&self.states).filter_map(|(id, spec)| Some((id, (*spec)?.ttl?.ms)))
+    /// What drops entries that nobody reads; none: none expire.
+    pub(super) fn expiry(&self) -> Option<Arc<Expiry>> {
+        let spans = (0_u16..).zip(&self.states).filter_map(|(id, spec)| Some((id, spec.as_ref()?.lifespan()?)));
+        let mut spans = spans.peekable();
+        spans.peek().is_some().then(|| Arc::new(Expiry::new(spans)))
     }
 
     /// The time to live of each column.
-    pub(super) fn ttl_ms(&self) -> Vec<Option<u64>> {
-        let of = |stored: &StoredValue| self.states[usize::from(stored.id)].and_then(|spec| Some(spec.ttl?.ms));
-        self.stored.iter().map(of).collect()
+    pub(super) fn lifespans(&self) -> Vec<Option<Lifespan>> {
+        self.stored.iter().map(|stored| lifespan_of(&self.states, stored.id)).collect()
     }
 
     /// Number and column of the states that are delivered anew in every call.
     pub(super) fn expiring(&self) -> Vec<(u32, u32)> {
-        let expiring = (0_u32..).zip(&self.stored).filter(|(_, stored)| stored.expires && stored.prefetch);
+        let expiring = (0_u32..).zip(&self.stored).filter(|(_, stored)| stored.noted != Noted::No && stored.prefetch);
         expiring.map(|(column, stored)| (stored.number, column)).collect()
     }
 }
 
 impl KeyedState {
-    /// Another version of the operator, which has these states, takes over. The forms of states that were there before, and whether they expire, must be the same. To be called between calls; the new
+    /// Another version of the operator, which has these states, takes over. The forms of states that were there before must be the same. To be called between calls; the new
     /// guest has seen no slot.
     pub fn adopt(&mut self, states: &[Option<StateSpec>], ids: &StateIds) {
         self.forget_slots();
@@ -89,15 +104,17 @@ impl KeyedState {
         self.table.adopt(layout.stored.clone());
         match &self.expiry {
             Some(expiry) => (0_u16..).zip(&layout.states).for_each(|(id, spec)| {
-                expiry.set_ttl(id, spec.and_then(|spec| Some(spec.ttl?.ms)));
+                expiry.set_lifespan(id, spec.as_ref().and_then(StateSpec::lifespan));
             }),
             // What lies behind the memory was made without; there it is dropped when it is read.
-            None => self.expiry = layout.ttls().next().is_some().then(|| Arc::new(Expiry::new(layout.ttls()))),
+            None => self.expiry = layout.expiry(),
         }
-        (self.expiring, self.ttl_ms) = (layout.expiring(), layout.ttl_ms());
+        (self.expiring, self.lifespans) = (layout.expiring(), layout.lifespans());
         (self.states, self.columns, self.ids) = (layout.states, layout.columns, layout.ids);
     }
 }
 
+#[cfg(test)]
+mod lifetimes;
 #[cfg(test)]
 mod tests;

@@ -7,12 +7,11 @@
 
 use std::{cmp::Ordering, io, ops::Bound};
 
-use super::{KeyedState, ttl_of};
+use super::{KeyedState, lifespan_of};
 use crate::{
     state::{
         arena::EntryRef,
-        delivery::split_access,
-        expiry::is_expired,
+        expiry::UNNOTED,
         spill::SpillError,
         stored::{StoredBytes, StoredKey},
     },
@@ -61,7 +60,7 @@ impl KeyedState {
     pub(super) fn evict_all(&mut self) -> Result<(), SpillError> {
         self.table.evict_all(&mut self.behind);
         let states = &self.states;
-        self.cells.evict_all(|state| ttl_of(states, state).is_some(), &mut self.behind)?;
+        self.cells.evict_all(|state| lifespan_of(states, state).is_some(), &mut self.behind)?;
         self.behind.check()?;
         match self.behind.spill() {
             Some(spill) => spill.settle().map(|_| ()),
@@ -107,15 +106,16 @@ impl KeyedState {
                     take(&key, &value)?;
                 }
                 At::Place(place) => {
-                    let ttl_ms = ttl_of(&self.states, state);
+                    let lifespan = lifespan_of(&self.states, state);
                     for cell in self.cells.entries_of(place).filter(|cell| cell.version != 0) {
-                        if ttl_ms.is_some_and(|ttl_ms| is_expired(cell.accessed, self.now, ttl_ms)) {
+                        if lifespan.is_some_and(|lifespan| lifespan.has_ended(cell.accessed, self.now)) {
                             continue;
                         }
                         key.clear();
                         key.extend_from_slice(self.cells.prefix_of(place));
                         key.extend_from_slice(cell.rest);
-                        encode(cell.version, ttl_ms.map(|_| cell.accessed), cell.value, &mut value);
+                        let accessed = lifespan.and(Some(cell.accessed)).filter(|accessed| *accessed != UNNOTED);
+                        encode(cell.version, accessed.map(EventTime), cell.value, &mut value);
                         take(&key, &value)?;
                     }
                 }
@@ -143,14 +143,10 @@ impl KeyedState {
     /// Version, last access and bytes of a point state in the table; none where it is absent or has expired.
     fn point(&self, entry: EntryRef, state: u16) -> Option<(u16, Option<EventTime>, &[u8])> {
         let column = self.columns[usize::from(state)]?;
-        let (version, value) = self.table.value_at(entry, column);
-        if version == 0 {
-            return None;
-        }
-        let Some(ttl_ms) = self.ttl_ms[column as usize] else { return Some((version, None, value)) };
-        let (accessed, value) = split_access(value);
-        let lives = !accessed.is_some_and(|accessed| is_expired(accessed, self.now, ttl_ms));
-        lives.then_some((version, accessed, value))
+        let noted = self.table.noted_value(entry, column as usize)?;
+        let Some(lifespan) = self.lifespans[column as usize] else { return Some((noted.version, None, noted.value)) };
+        let lives = !lifespan.has_ended(noted.accessed, self.now);
+        lives.then_some((noted.version, noted.last_access(), noted.value))
     }
 
     /// The order of the stored keys: that of the fields, where a byte string's length comes before its bytes.

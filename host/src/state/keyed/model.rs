@@ -68,7 +68,7 @@ pub(super) enum Memory {
 }
 
 pub(super) fn state(memory: Memory, folder: &TempDir, snapshots: Option<SnapshotSetup>) -> KeyedState {
-    let spec = |form, ttl| Some(StateSpec { form, version: 3, prefetch: false, on_end: false, ttl });
+    let spec = |form, ttl| Some(StateSpec { form, version: 3, prefetch: false, on_end: false, ttl, ttl_since: None });
     let ttl = Some(Ttl { ms: TTL_MS, on_read: false });
     let spill = SpillSetup {
         directory: folder.path().join("spill"),
@@ -169,7 +169,7 @@ impl Both {
                 let (version, kept) = of(gone);
                 let bytes = kept.unwrap_or_default();
                 if expires(state) {
-                    self.state.write_expiring(slot, column, version, bytes).expect("the slot is there");
+                    self.state.write_noted(slot, column, version, bytes).expect("the slot is there");
                 } else {
                     let (table, behind) = self.state.table_mut();
                     table.set_value(slot, column, version, bytes, behind).expect("the slot is there");

@@ -2,7 +2,7 @@
 //!
 //! A snapshot begins at a barrier, between two calls of the guest, in a few microseconds; then it is copied in small steps between calls (see the module `changes`).
 
-use super::{Form, KeyedState, ttl_of};
+use super::{Form, KeyedState, lifespan_of};
 use crate::{
     background::Work,
     state::{
@@ -101,7 +101,7 @@ impl KeyedState {
     #[inline(never)]
     fn copy_step(&mut self) {
         let states = &self.states;
-        let expires = |state| ttl_of(states, state).is_some();
+        let expires = |state| lifespan_of(states, state).is_some();
         if self.table.copy_some(&mut self.behind) || self.cells.copy_some(expires, &mut self.behind) {
             return;
         }

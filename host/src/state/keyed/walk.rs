@@ -13,14 +13,13 @@ use std::{
 
 use tempfile::SpooledTempFile;
 
-use super::{KeyedState, ttl_of};
+use super::{KeyedState, lifespan_of};
 use crate::{
     state::{
         SpillError,
-        expiry::is_expired,
         stored::{StoredKey, key_prefix, state_prefix},
     },
-    stream::{EventTime, Keys, hash_key},
+    stream::{Keys, hash_key},
 };
 
 /// A list of keys up to so many bytes stays in memory.
@@ -116,7 +115,7 @@ impl KeyedState {
     fn begin_walk(&mut self) -> Result<KeyList, WalkError> {
         if self.expiry.is_some() {
             let all = self.table.buckets();
-            self.table.sweep(all, self.now, &self.ttl_ms, &mut self.behind);
+            self.table.sweep(all, self.now, &self.lifespans, &mut self.behind);
         }
         let evicted = self.behind.may_contain();
         if !evicted && !self.cells.any_place(|state| self.asks(state)) {
@@ -149,7 +148,7 @@ impl KeyedState {
         });
         let asks = |state| self.asks(state);
         let has_ended = |state: u16, accessed: i64| {
-            ttl_of(&self.states, state).is_some_and(|ttl_ms| is_expired(EventTime(accessed), self.now, ttl_ms))
+            lifespan_of(&self.states, state).is_some_and(|lifespan| lifespan.has_ended(accessed, self.now))
         };
         self.cells.for_each_place(has_ended, |prefix| {
             let Ok(stored) = StoredKey::decode(prefix) else { return };

@@ -279,7 +279,7 @@ fn expired_entries_leave_the_disk_when_it_is_compacted() {
         state::{Expiry, StoredBytes, StoredKey},
         stream::EventTime,
     };
-    let expiry = Arc::new(Expiry::new([(1, 1_000)]));
+    let expiry = Arc::new(Expiry::new([(1, crate::state::Lifespan { ttl_ms: 1_000, since: None })]));
     let mut fixture = Fixture::new(Inline::at_once());
     fixture.options.expiry = Some(Arc::clone(&expiry));
     let mut spill = fixture.spill();

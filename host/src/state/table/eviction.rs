@@ -6,8 +6,7 @@ use crate::{
         arena::{DIRTY, EntryRef, SPILLED},
         behind::Behind,
         changes::KNOWN,
-        delivery::{StoredValue, split_access},
-        expiry::is_expired,
+        expiry::Lifespan,
     },
     stream::{EventTime, KeyHash, hash_key},
 };
@@ -29,17 +28,13 @@ impl KeyTable {
     ) -> (EntryRef, Vacancy) {
         let (mut now_at, mut vacancy) = (entry, Vacancy::Vacant);
         for column in 0..self.states.len() {
-            let StoredValue { id, expires, .. } = self.states[column];
-            let Some(stored) = behind.load_point(id, key, hash) else { continue };
+            let state = self.states[column];
+            if state.is_times() {
+                continue;
+            }
+            let Some(stored) = behind.load_point(state.id, key, hash) else { continue };
             vacancy = Vacancy::Taken;
-            now_at = if expires {
-                self.scratch.clear();
-                self.scratch.extend_from_slice(&stored.accessed_ms().to_le_bytes());
-                self.scratch.extend_from_slice(stored.value);
-                self.arena.put_value(now_at, column, stored.version, &self.scratch)
-            } else {
-                self.arena.put_value(now_at, column, stored.version, stored.value)
-            };
+            now_at = self.put_stored(now_at, column, &stored);
         }
         if vacancy == Vacancy::Taken {
             self.arena.set_flags(now_at, SPILLED);
@@ -59,16 +54,14 @@ impl KeyTable {
         }
         let key = self.arena.key(entry);
         let hash = hash_key(key);
-        for (column, StoredValue { id, expires, .. }) in self.states.iter().enumerate() {
-            let (version, value) = self.arena.value(entry, column);
-            if version == 0 {
-                if flags & SPILLED != 0 {
-                    behind.push_point((*id, key, hash), 0, None, &[]);
+        for (column, state) in self.states.iter().enumerate().filter(|(_, state)| !state.is_times()) {
+            match self.noted_value(entry, column) {
+                Some(noted) => {
+                    behind.push_point((state.id, key, hash), noted.version, noted.last_access(), noted.value);
                 }
-                continue;
+                None if flags & SPILLED != 0 => behind.push_point((state.id, key, hash), 0, None, &[]),
+                None => {}
             }
-            let (last_access, value) = if *expires { split_access(value) } else { (None, value) };
-            behind.push_point((*id, key, hash), version, last_access, value);
         }
     }
 
@@ -151,9 +144,9 @@ impl KeyTable {
         if (self.len + self.batch_max) * 4 > self.buckets.len() * 3 { self.buckets.len() * 8 } else { 0 }
     }
 
-    /// Looks at the next `buckets` buckets and drops values that have expired at `now`; `ttl_ms` gives the time to live of each column, none where its values don't expire. To
-    /// be called between batches.
-    pub fn sweep(&mut self, buckets: usize, now: EventTime, ttl_ms: &[Option<u64>], behind: &mut Behind) {
+    /// Looks at the next `buckets` buckets and drops values that have expired at `now`; `lifespans` gives the time to live of each column, none where its values don't
+    /// expire. To be called between batches.
+    pub fn sweep(&mut self, buckets: usize, now: EventTime, lifespans: &[Option<Lifespan>], behind: &mut Behind) {
         if self.walking {
             return;
         }
@@ -166,15 +159,13 @@ impl KeyTable {
                 continue;
             }
             let mut dropped = false;
-            for (column, ttl_ms) in ttl_ms.iter().enumerate() {
-                let (Some(ttl_ms), (version, value)) = (ttl_ms, self.arena.value(entry, column)) else { continue };
-                let ended = version != 0 && split_access(value).0.is_some_and(|at| is_expired(at, now, *ttl_ms));
-                if ended {
+            for (column, lifespan) in lifespans.iter().enumerate() {
+                let (Some(lifespan), Some(noted)) = (lifespan, self.noted_value(entry, column)) else { continue };
+                if lifespan.has_ended(noted.accessed, now) {
                     if self.arena.is_pending(entry) {
                         self.copy_entry(entry, behind);
                     }
-                    // Nothing moves, because nothing grows.
-                    self.arena.put_value(entry, column, 0, &[]);
+                    self.drop_noted(entry, column);
                     dropped = true;
                 }
             }

@@ -13,9 +13,4 @@ impl KeyTable {
     pub(in crate::state) fn key_at(&self, entry: EntryRef) -> &[u8] {
         self.arena.key(entry)
     }
-
-    /// Version (0: absent) and bytes of a value as they are kept: where values expire, behind the time of their last access.
-    pub(in crate::state) fn value_at(&self, entry: EntryRef, column: u32) -> (u16, &[u8]) {
-        self.arena.value(entry, column as usize)
-    }
 }

@@ -7,7 +7,6 @@ use crate::{
         arena::{DIRTY, EntryRef, SPILLED},
         behind::Behind,
         changes::{KNOWN, Point},
-        delivery::{StoredValue, split_access},
         memory_advice::prefetch,
         stored::StoredBytes,
     },
@@ -77,13 +76,16 @@ impl KeyTable {
         let group = behind.group(hash_key(key));
         // Of what no snapshot has heard and nothing lies behind, nobody has to be told that it is gone.
         let tells_of_gone = marks & KNOWN != 0 || self.arena.flags(entry) & SPILLED != 0;
-        for (column, StoredValue { id, expires, .. }) in self.states.iter().enumerate() {
-            let (version, value) = self.arena.value(entry, column);
-            if version == 0 && !tells_of_gone {
-                continue;
+        for (column, state) in self.states.iter().enumerate().filter(|(_, state)| !state.is_times()) {
+            let gone = Point { group, state: state.id, key, version: 0, last_access: None, value: &[] };
+            match self.noted_value(entry, column) {
+                Some(noted) => {
+                    let (version, last_access, value) = (noted.version, noted.last_access(), noted.value);
+                    put(behind, Point { version, last_access, value, ..gone });
+                }
+                None if tells_of_gone => put(behind, gone),
+                None => {}
             }
-            let (last_access, value) = if *expires && version != 0 { split_access(value) } else { (None, value) };
-            put(behind, Point { group, state: *id, key, version, last_access, value });
         }
     }
 
@@ -119,15 +121,7 @@ impl KeyTable {
         self.reserve(1);
         let (entry, _) = self.find_or_insert(Windowed::alone(key), hash_key(key));
         debug_assert_ne!(entry, NOWHERE);
-        let column = column as usize;
-        let now_at = if self.states[column].expires {
-            self.scratch.clear();
-            self.scratch.extend_from_slice(&stored.accessed_ms().to_le_bytes());
-            self.scratch.extend_from_slice(stored.value);
-            self.arena.put_value(entry, column, stored.version, &self.scratch)
-        } else {
-            self.arena.put_value(entry, column, stored.version, stored.value)
-        };
+        let now_at = self.put_stored(entry, column as usize, stored);
         if now_at != entry {
             self.relocate(entry, now_at);
         }

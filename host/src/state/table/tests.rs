@@ -8,8 +8,8 @@ use super::{slots::SLOTS_FEW, *};
 
 fn states() -> Vec<StoredValue> {
     vec![
-        StoredValue { number: 0, id: 0, version: 1, prefetch: true, on_end: true, expires: false },
-        StoredValue { number: 1, id: 1, version: 3, prefetch: true, on_end: false, expires: false },
+        StoredValue { number: 0, id: 0, version: 1, prefetch: true, on_end: true, noted: Noted::No },
+        StoredValue { number: 1, id: 1, version: 3, prefetch: true, on_end: false, noted: Noted::No },
     ]
 }
 
@@ -158,7 +158,7 @@ fn keys_of_one_task_do_not_cluster() {
 #[test]
 fn an_entry_costs_at_most_forty_bytes_beyond_key_and_value() {
     let mut table = KeyTable::new(
-        vec![StoredValue { number: 0, id: 0, version: 1, prefetch: true, on_end: false, expires: false }],
+        vec![StoredValue { number: 0, id: 0, version: 1, prefetch: true, on_end: false, noted: Noted::No }],
         1024,
         1000,
     );
@@ -209,7 +209,7 @@ fn what_is_in_use_is_not_evicted() {
         cache_bytes: 1,
     };
     let mut behind = Behind::new(Some(setup), 128, None);
-    let state = StoredValue { number: 0, id: 0, version: 1, prefetch: true, on_end: false, expires: false };
+    let state = StoredValue { number: 0, id: 0, version: 1, prefetch: true, on_end: false, noted: Noted::No };
     let mut table = KeyTable::new(vec![state], 1024, 64);
     let mut delivery = Delivery::default();
     let used: Vec<u64> = (0..32).map(|key| key * 1_000_003).collect();

@@ -1,6 +1,6 @@
 //! The second version of `tally`: it emits the same, and keeps more. How it fails is for its configuration to say.
 
-use std::cell::Cell;
+use std::{cell::Cell, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use wasmill_sdk::prelude::*;
@@ -68,6 +68,9 @@ impl Operator for Tally {
             }
             Ok(Total { total, count: 0 })
         });
+        // What the first version kept for ever lives for a time now, which is longer than any run.
+        states.ttl(&tens, Duration::from_secs(3_600), Refresh::OnWrite);
+        states.ttl(&total, Duration::from_secs(3_600), Refresh::OnReadAndWrite);
         Self { last, tens, total, config: Config::default(), records: 0 }
     }
 

@@ -107,6 +107,7 @@ impl JobFolder {
             map_key: None,
             value: Schema::u64(),
             ttl_ms: None,
+            ttl_since: None,
             entries: None,
             bytes: None,
         }];

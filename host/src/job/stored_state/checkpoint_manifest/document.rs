@@ -394,7 +394,9 @@ impl CheckpointManifest {
     /// Whether it has what only version 3 has.
     fn has_exchanges(&self) -> bool {
         let of_operator = |operator: &CheckpointedOperator| {
-            operator.plugin.settings.is_some() || operator.next_state_if_unusual().is_some()
+            operator.plugin.settings.is_some()
+                || operator.next_state_if_unusual().is_some()
+                || operator.states.iter().any(|state| state.ttl_since.is_some())
         };
         self.swap.is_some() || self.operators.iter().any(of_operator)
     }

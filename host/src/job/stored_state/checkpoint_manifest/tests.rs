@@ -10,7 +10,7 @@ use crate::{
     checkpoint::{Label, LabelCount},
     operator::StateKind,
     state::NO_KEY_GROUP,
-    stream::schema::Schema,
+    stream::{EventTime, schema::Schema},
 };
 
 const PATH: &str = "checkpoints/7/manifest.json";
@@ -29,6 +29,7 @@ fn described(number: u16, kind: StateKind, counts: Option<(u64, u64)>) -> Descri
         map_key: kind.is_map().then(Schema::u64),
         value: Schema::bytes(),
         ttl_ms: counts.map(|_| 60_000),
+        ttl_since: None,
         entries: counts.map(|(entries, _)| entries),
         bytes: counts.map(|(_, bytes)| bytes),
     }
@@ -279,6 +280,7 @@ fn manifests() -> impl Strategy<Value = CheckpointManifest> {
             let mut manifest = recorded();
             manifest.operators[0].tasks[0].key_groups = 0..16;
             manifest.operators[1].tasks = tasks;
+            manifest.operators[1].states[0].ttl_since = aligned.then_some(EventTime(completed as i64));
             CheckpointManifest {
                 job,
                 attempt,

@@ -45,7 +45,8 @@ fn descriptor() -> Descriptor {
 }
 
 fn exchange() -> Box<Exchange> {
-    let value = StateSpec { form: Form::Point, version: VERSION, prefetch: false, on_end: false, ttl: None };
+    let value =
+        StateSpec { form: Form::Point, version: VERSION, prefetch: false, on_end: false, ttl: None, ttl_since: None };
     let state = KeyedState::new(StateSetup {
         states: vec![Some(value), None, None, None],
         ids: StateIds::default(),

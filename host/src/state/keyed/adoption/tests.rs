@@ -6,8 +6,10 @@ use crate::{
     stream::{BytesColumn, EventTime, Keys},
 };
 
-const POINT: StateSpec = StateSpec { form: Form::Point, version: 1, prefetch: true, on_end: false, ttl: None };
-const LIST: StateSpec = StateSpec { form: Form::List, version: 1, prefetch: false, on_end: false, ttl: None };
+const POINT: StateSpec =
+    StateSpec { form: Form::Point, version: 1, prefetch: true, on_end: false, ttl: None, ttl_since: None };
+const LIST: StateSpec =
+    StateSpec { form: Form::List, version: 1, prefetch: false, on_end: false, ttl: None, ttl_since: None };
 
 fn state_of(states: Vec<Option<StateSpec>>) -> KeyedState {
     KeyedState::new(StateSetup {
@@ -19,6 +21,10 @@ fn state_of(states: Vec<Option<StateSpec>>) -> KeyedState {
         spill: None,
         snapshots: None,
     })
+}
+
+fn ids(ids: impl IntoIterator<Item = u16>) -> StateIds {
+    StateIds::new(ids.into_iter().map(|id| (id, None)).collect())
 }
 
 fn resolve(state: &mut KeyedState, keys: &[&str]) -> Delivery {
@@ -52,7 +58,7 @@ fn states_are_found_again_whatever_their_number_is_and_new_ones_are_empty() {
 
     // The new state comes first, so that all others have another number; and the former point state has another schema.
     let second = StateSpec { version: 2, ..POINT };
-    state.adopt(&[Some(POINT), Some(LIST), Some(second)], &StateIds::new(vec![2, 1, 0]));
+    state.adopt(&[Some(POINT), Some(LIST), Some(second)], &ids([2, 1, 0]));
     let delivery = resolve(&mut state, &["a", "b", "c"]);
     assert_eq!(delivery.fresh.len(), 3, "a new guest has seen no slot");
     assert_eq!(delivered(&delivery, 0, 1), vec![(0, Vec::new()); 3]);
@@ -81,7 +87,7 @@ fn what_is_not_known_any_more_is_kept_under_its_id() {
     let slots = resolve(&mut state, &["a"]).slots;
     set(&mut state, slots[0], 0, 1, b"zero");
     set(&mut state, slots[0], 1, 1, b"one");
-    state.adopt(&[Some(POINT)], &StateIds::new(vec![1]));
+    state.adopt(&[Some(POINT)], &ids([1]));
     let delivery = resolve(&mut state, &["a"]);
     assert_eq!(delivery.prefetched.len(), 1);
     assert_eq!(delivered(&delivery, 0, 1), [(1, b"one".to_vec())]);
@@ -126,7 +132,7 @@ fn a_changed_time_to_live_applies_at_once() {
     let mut state = state_of(vec![Some(expiring(100))]);
     state.begin(EventTime(0));
     let slots = resolve(&mut state, &["a"]).slots;
-    state.write_expiring(slots[0], 0, 1, b"value").expect("the slot stands for a key");
+    state.write_noted(slots[0], 0, 1, b"value").expect("the slot stands for a key");
     let seen = |state: &mut KeyedState| -> Vec<StoredColumn> {
         resolve(state, &["a"]).expiring.into_iter().map(|(_, column)| column).collect()
     };
