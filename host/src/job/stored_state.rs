@@ -32,6 +32,7 @@ use std::{
     cmp::Ordering,
     path::{Path, PathBuf},
     sync::Arc,
+    time::UNIX_EPOCH,
 };
 
 pub use checkpoint_manifest::{
@@ -52,7 +53,7 @@ use crate::{
     checkpoint::Storage,
     operator::StateKind,
     state::{StoredBytes, StoredError, StoredKey},
-    stream::{hash_key, key_group},
+    stream::{EventTime, hash_key, key_group},
 };
 
 /// The name of the manifest in its folder.
@@ -96,7 +97,8 @@ pub struct OperatorOfState<'s> {
 #[derive(Clone, Copy, Debug)]
 enum TasksOfState<'s> {
     Dump(&'s Path, &'s [StoredFile]),
-    Checkpoint(&'s Arc<dyn Storage>, &'s CheckpointedOperator),
+    /// And when it was complete.
+    Checkpoint(&'s Arc<dyn Storage>, &'s CheckpointedOperator, EventTime),
 }
 
 /// How much there is of a state.
@@ -188,7 +190,10 @@ impl StoredState {
                 manifest.operators.iter().map(|operator| OperatorOfState::of_dump(folder, operator)).collect()
             }
             Self::Checkpoint(StoredCheckpoint { storage, manifest }) => {
-                manifest.operators.iter().map(|operator| OperatorOfState::of_checkpoint(storage, operator)).collect()
+                let since_epoch = manifest.completed.duration_since(UNIX_EPOCH).unwrap_or_default();
+                let completed = EventTime(since_epoch.as_millis() as i64);
+                let of = |operator| OperatorOfState::of_checkpoint(storage, operator, completed);
+                manifest.operators.iter().map(of).collect()
             }
         }
     }
@@ -201,7 +206,7 @@ impl StoredState {
     }
 
     /// The entries of a state in the order of tasks and stored keys: keys by key group, then by length; map keys and list elements in their order. Of broadcast state, which is the
-    /// same on all tasks, those of the first task.
+    /// same on all tasks, those of the first task. What had expired is left out: of a checkpoint, when it was complete.
     pub fn entries<'s>(&'s self, operator: OperatorOfState<'s>, state: &'s DescribedState) -> Entries<'s> {
         operator.entries(state, Wanted { state: state.number, key: None })
     }
@@ -231,7 +236,7 @@ impl<'s> OperatorOfState<'s> {
         }
     }
 
-    fn of_checkpoint(storage: &'s Arc<dyn Storage>, operator: &'s CheckpointedOperator) -> Self {
+    fn of_checkpoint(storage: &'s Arc<dyn Storage>, operator: &'s CheckpointedOperator, completed: EventTime) -> Self {
         Self {
             id: &operator.id,
             plugin: &operator.plugin.name,
@@ -239,7 +244,7 @@ impl<'s> OperatorOfState<'s> {
             digest: &operator.plugin.running,
             parallelism: operator.parallelism,
             states: &operator.states,
-            tasks: TasksOfState::Checkpoint(storage, operator),
+            tasks: TasksOfState::Checkpoint(storage, operator, completed),
         }
     }
 
@@ -249,7 +254,7 @@ impl<'s> OperatorOfState<'s> {
             TasksOfState::Dump(..) => {
                 Counted { entries: state.entries.unwrap_or(0), bytes: state.bytes.unwrap_or(0), exact: true }
             }
-            TasksOfState::Checkpoint(_, operator) => operator.counted(state),
+            TasksOfState::Checkpoint(_, operator, _) => operator.counted(state),
         }
     }
 
@@ -259,8 +264,9 @@ impl<'s> OperatorOfState<'s> {
             TasksOfState::Dump(folder, files) => {
                 EntriesOf::Dump(DumpEntries::new(folder, &files[..shown(files.len())], wanted))
             }
-            TasksOfState::Checkpoint(storage, CheckpointedOperator { tasks, .. }) => {
-                EntriesOf::Checkpoint(CheckpointEntries::new(storage, &tasks[..shown(tasks.len())], state, wanted))
+            TasksOfState::Checkpoint(storage, CheckpointedOperator { tasks, .. }, completed) => {
+                let tasks = &tasks[..shown(tasks.len())];
+                EntriesOf::Checkpoint(CheckpointEntries::new(storage, tasks, (state, completed), wanted))
             }
         })
     }

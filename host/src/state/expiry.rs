@@ -31,7 +31,7 @@ pub struct Lifespan {
 impl Lifespan {
     /// Whether an entry that was accessed last at that time, in milliseconds, has expired.
     #[inline]
-    pub(super) fn has_ended(self, accessed: i64, now: EventTime) -> bool {
+    pub(crate) fn has_ended(self, accessed: i64, now: EventTime) -> bool {
         let accessed = match self.since {
             Some(since) if accessed == UNNOTED => since.0,
             Some(since) => accessed.max(since.0),

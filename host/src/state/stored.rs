@@ -196,8 +196,8 @@ impl<'a> StoredBytes<'a> {
         out.extend_from_slice(self.value);
     }
 
-    /// When it was accessed last, in milliseconds; [`UNNOTED`] for what was written before its state had a time to live.
-    pub(super) fn accessed_ms(&self) -> i64 {
+    /// When it was accessed last, in milliseconds; the largest number for what was written before its state had a time to live.
+    pub(crate) fn accessed_ms(&self) -> i64 {
         self.last_access.map_or(UNNOTED, |time| time.0)
     }
 

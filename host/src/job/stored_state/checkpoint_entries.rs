@@ -11,8 +11,18 @@ use super::{
 };
 use crate::{
     checkpoint::{Entry, Marks, Merge, Storage, Stored},
-    state::{NO_KEY_GROUP, StoredError},
+    state::{Lifespan, NO_KEY_GROUP, StoredBytes, StoredError},
+    stream::EventTime,
 };
+
+impl DescribedState {
+    /// Whether an entry has expired. What can't be decoded has not.
+    fn has_ended(&self, entry: Entry<'_>, now: EventTime) -> bool {
+        let (Some(ttl_ms), Entry::Value(value)) = (self.ttl_ms, entry) else { return false };
+        let lifespan = Lifespan { ttl_ms, since: self.ttl_since };
+        StoredBytes::decode(value).is_ok_and(|stored| lifespan.has_ended(stored.accessed_ms(), now))
+    }
+}
 
 /// Entries of a state in a checkpoint, in the order of tasks and stored keys.
 pub(super) struct CheckpointEntries<'s> {
@@ -20,6 +30,8 @@ pub(super) struct CheckpointEntries<'s> {
     tasks: slice::Iter<'s, CheckpointedTask>,
     current: Option<(&'s CheckpointedTask, Merge<Stored>)>,
     state: &'s DescribedState,
+    /// What has expired by then is left out.
+    now: EventTime,
     wanted: Wanted,
 }
 
@@ -33,7 +45,7 @@ impl<'s> CheckpointEntries<'s> {
     pub(super) fn new(
         storage: &'s Arc<dyn Storage>,
         tasks: &'s [CheckpointedTask],
-        state: &'s DescribedState,
+        (state, now): (&'s DescribedState, EventTime),
         wanted: Wanted,
     ) -> Self {
         let owned = |group: u32| tasks.iter().position(|task| task.key_groups.contains(&group));
@@ -41,7 +53,7 @@ impl<'s> CheckpointEntries<'s> {
             None => tasks,
             Some(group) => owned(group).map_or(&[][..], |owner| slice::from_ref(&tasks[owner])),
         };
-        Self { storage, tasks: tasks.iter(), current: None, state, wanted }
+        Self { storage, tasks: tasks.iter(), current: None, state, now, wanted }
     }
 
     pub(super) fn next(&mut self) -> Result<Option<StoredEntry<'_>>, StoredStateError> {
@@ -86,6 +98,7 @@ impl<'s> CheckpointEntries<'s> {
         while merge.advance().map_err(StoredStateError::of_segment)? {
             match self.wanted.order_of(merge.key()) {
                 Ok(Ordering::Less) => {}
+                Ok(Ordering::Equal) if self.state.has_ended(merge.entry(), self.now) => {}
                 Ok(Ordering::Equal) => return Ok(Step::Entry),
                 // Everything is in order: nothing more of the key can come.
                 Ok(Ordering::Greater) => break,

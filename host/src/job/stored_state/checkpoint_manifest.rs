@@ -283,7 +283,8 @@ impl CheckpointedOperator {
         let values = of_state.filter(|count| count.label.version > 0);
         let (entries, bytes) =
             values.fold((0, 0), |(entries, bytes), count| (entries + count.entries, bytes + count.bytes));
-        let exact = self.tasks.iter().all(|task| task.is_merged(state));
+        // Some of what has a time to live may have expired.
+        let exact = state.ttl_ms.is_none() && self.tasks.iter().all(|task| task.is_merged(state));
         // Broadcast state is shown once, and every task has all of it.
         let copies = if state.kind == StateKind::Broadcast { u64::from(self.parallelism) } else { 1 };
         Counted { entries: entries / copies, bytes: bytes / copies, exact }

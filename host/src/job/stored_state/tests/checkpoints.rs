@@ -10,8 +10,10 @@ use proptest::collection::vec;
 use super::*;
 use crate::{
     checkpoint::{Entry, Label, MemoryStorage, Mode, Names, RefusedEntry, SegmentWriter, put_same},
-    stream::CheckpointId,
+    stream::{CheckpointId, EventTime},
 };
+
+const COMPLETED: Duration = Duration::from_secs(1_700_000_000);
 
 fn put_segment(
     storage: &dyn Storage,
@@ -30,6 +32,8 @@ fn put_segment(
 #[derive(Clone, Debug)]
 enum Does {
     Put(Vec<u8>),
+    /// It was accessed last so many milliseconds before the checkpoint was complete.
+    PutBefore(Vec<u8>, i64),
     Remove,
     /// All map entries of the key and namespace.
     Clear,
@@ -56,7 +60,8 @@ fn places() -> impl Strategy<Value = Place> {
 
 fn deltas() -> impl Strategy<Value = Vec<Vec<(Place, Does)>>> {
     let does = prop_oneof![
-        4 => vec(any::<u8>(), 0..6).prop_map(Does::Put),
+        3 => vec(any::<u8>(), 0..6).prop_map(Does::Put),
+        1 => (vec(any::<u8>(), 0..6), 0..2_000_i64).prop_map(|(value, before)| Does::PutBefore(value, before)),
         1 => Just(Does::Remove),
         1 => Just(Does::Clear),
     ];
@@ -76,15 +81,24 @@ fn entries_of(
             continue;
         }
         match does {
-            Does::Put(value) => {
+            Does::Put(value) | Does::PutBefore(value, _) => {
                 let mut stored = Vec::new();
-                StoredBytes { version: 1, last_access: None, value }.encode(&mut stored).expect("a version");
+                let last_access = match does {
+                    Does::PutBefore(_, before) => Some(EventTime(COMPLETED.as_millis() as i64 - before)),
+                    _ => None,
+                };
+                StoredBytes { version: 1, last_access, value }.encode(&mut stored).expect("a version");
                 // A mark of the same stored key would be lost: it is what a map without a map key has.
                 if *state == MAP && entry.is_empty() {
                     continue;
                 }
                 written.insert(stored_key(place), (*state, Some(Some(stored))));
-                model.insert(place.clone(), value.clone());
+                // Only the map has a time to live, of a second.
+                if *state == MAP && matches!(does, Does::PutBefore(_, 1_000..)) {
+                    model.remove(place);
+                } else {
+                    model.insert(place.clone(), value.clone());
+                }
             }
             Does::Remove if *state == MAP && entry.is_empty() => {}
             Does::Remove => {
@@ -119,7 +133,7 @@ fn checkpoint(storage: &Arc<dyn Storage>, tasks: Vec<CheckpointedTask>) -> Check
         job: "job".into(),
         attempt: 1,
         id: CheckpointId(4),
-        completed: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+        completed: SystemTime::UNIX_EPOCH + COMPLETED,
         duration_ms: 12,
         new_bytes: 34,
         ended: None,
