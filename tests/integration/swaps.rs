@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Instant,
 };
 
@@ -333,9 +333,16 @@ fn a_job_that_was_stopped_goes_on_with_the_next_version_on_another_backend_and_p
 
 /// Runs the job over a storage of its own. Gives how it ended, and what was said.
 fn run_from(job: &Job, results: &Path, start: Start, disturb: impl Fn(&mut Simulation)) -> (Outcome, String) {
-    let prepared = job.prepare(results).expect("the job is right");
-    let (mut said, mut simulation) = (String::new(), Simulation::new(1, Arc::new(MemoryStorage::new())));
+    let mut simulation = Simulation::new(1, Arc::new(MemoryStorage::new()));
     disturb(&mut simulation);
+    let (outcome, said) = simulated(job, results, start, simulation);
+    (outcome.expect("it does not crash"), said)
+}
+
+/// One run. It has no outcome when the process crashes.
+fn simulated(job: &Job, results: &Path, start: Start, simulation: Simulation) -> (Option<Outcome>, String) {
+    let prepared = job.prepare(results).expect("the job is right");
+    let mut said = String::new();
     let (report, fault) = prepared
         .run(RunOptions {
             executor: Executor::Seeded(1),
@@ -348,8 +355,9 @@ fn run_from(job: &Job, results: &Path, start: Start, disturb: impl Fn(&mut Simul
             simulation: Some(simulation),
         })
         .expect("it starts");
-    assert!(fault.is_none(), "{fault:?}");
-    (report.outcome, said)
+    let crashed = fault.as_ref().is_some_and(|fault| fault.message.contains("the process crashed, in simulation"));
+    assert!(fault.is_none() || crashed, "{fault:?}");
+    ((!crashed).then_some(report.outcome), said)
 }
 
 #[test]
@@ -372,4 +380,47 @@ fn a_fault_behind_a_confirmed_exchange_goes_back_with_the_states_that_it_brought
         assert!(!said.contains("is taken back"), "{said}");
         check(results.path(), &format!("{sets:?}"));
     }
+}
+
+/// So many crashes in each place.
+const CRASHES: u64 = 24;
+
+#[test]
+fn a_crash_at_any_step_of_an_exchange_for_other_states_loses_nothing() {
+    let next = to_next(json!({}));
+    let next: Arc<dyn Fn() -> SwapRequest + Send + Sync> = Arc::from(next);
+    let ask = || {
+        let next = Arc::clone(&next);
+        let asked = Moment { after: Landmark::Completed(3), steps: 5 };
+        (asked, Happening::Ask(Arc::new(move || Request::Swap(next()))))
+    };
+    let mut goes_on = [0, 0];
+    for sets in PLACES {
+        let counted = folder();
+        let mut simulation = Simulation::new(1, Arc::new(MemoryStorage::new()));
+        simulation.happenings.push(ask());
+        let steps = Arc::clone(&simulation.steps);
+        simulated(&job(counted.path()).sets(sets), counted.path(), Start::default(), simulation);
+        let steps = steps.load(Ordering::Relaxed);
+        for crash in 0..CRASHES {
+            // Most of them where it is prepared and exchanged, the rest in its probation and behind it.
+            let behind = if crash < CRASHES / 2 { 1 + crash * 3 } else { (crash - CRASHES / 2) * steps / CRASHES };
+            let (results, storage) = (folder(), Arc::new(MemoryStorage::new()) as Arc<dyn Storage>);
+            let mut simulation = Simulation::new(1, Arc::clone(&storage));
+            let clock = Arc::clone(&simulation.clock);
+            let at = Moment { after: Landmark::Completed(3), steps: 5 + behind };
+            simulation.happenings.extend([ask(), (at, Happening::Crash(Arc::new(|| {})))]);
+            let job = job(results.path()).sets(sets);
+            let (mut outcome, mut said) = simulated(&job, results.path(), Start::default(), simulation);
+            if outcome.is_none() {
+                let again = Simulation { clock, ..Simulation::new(2, storage) };
+                (outcome, said) = simulated(&job, results.path(), Start::default(), again);
+                goes_on[0] += u32::from(said.contains("for which it was exchanged"));
+                goes_on[1] += u32::from(said.contains("was on probation: it is taken back"));
+            }
+            assert_eq!(outcome, Some(Outcome::Done), "{said}");
+            check(results.path(), &format!("{sets:?}, a crash {behind} steps behind the request\n{said}"));
+        }
+    }
+    assert!(goes_on.iter().all(|times| *times > 0), "{goes_on:?}");
 }
