@@ -5,6 +5,7 @@
 //!
 //! `WASMILL_SIMULATION_CASES` says how many cases a job gets, `WASMILL_SIMULATION_SEED` runs one seed alone and tells what it does. Cases that found something stay, with their seed.
 
+mod asks;
 mod case;
 mod folders;
 mod jobs;
@@ -18,7 +19,8 @@ use std::{
 };
 
 use self::{
-    case::{AskedFor, Case},
+    asks::AskedFor,
+    case::Case,
     jobs::{JOBS, SimulatedJob},
 };
 

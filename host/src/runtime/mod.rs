@@ -5,6 +5,7 @@
 
 mod channel;
 mod clock;
+mod control;
 mod seeded;
 mod task;
 mod threads;
@@ -15,8 +16,9 @@ use crate::stream::Fault;
 
 pub use channel::{CHANNEL_BATCHES, Edge, Input, Outlet, channel, parker};
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use control::Control;
 pub use seeded::run_seeded;
-pub use task::{Control, Node, NodeKind, Progress, Target, Task, TaskCheckpoints, TaskEvent, TaskHead, TaskSnapshot};
+pub use task::{Node, NodeKind, Progress, Target, Task, TaskCheckpoints, TaskEvent, TaskHead, TaskSnapshot};
 pub use threads::run_on_threads;
 
 /// Who looks after the tasks of a job while they run.

@@ -10,10 +10,7 @@
 //! handing over of its state, then the end mark.
 
 use std::{
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -22,7 +19,7 @@ mod ending;
 
 pub use barrier::{TaskCheckpoints, TaskEvent, TaskSnapshot};
 
-use super::{Clock, Edge, Input, channel::Ended};
+use super::{Clock, Control, Edge, Input, channel::Ended};
 use crate::{
     checkpoint::Aligner,
     connector::{ConnectorError, Read, SinkWriter, SourceReader},
@@ -31,76 +28,6 @@ use crate::{
     operator::{CallTime, Execution},
     stream::{Batch, BatchLimits, CheckpointId, Element, EventTime, Fault, FaultKind},
 };
-
-/// What the job tells all its tasks.
-#[derive(Debug, Default)]
-pub struct Control {
-    /// Sources stop reading; what was read is processed to its end.
-    pub stop: AtomicBool,
-    /// When sources stop, the last watermark goes through behind what was read.
-    drain: AtomicBool,
-    /// Tasks end at once: one of them failed.
-    pub abort: AtomicBool,
-    /// The reader of a sink's results has gone.
-    pub closed: AtomicBool,
-    /// When the first record reached a sink.
-    pub first_result: OnceLock<Instant>,
-    /// When an operator had processed the first batch.
-    pub first_processed: OnceLock<Instant>,
-    /// The checkpoint that was triggered last; 0: none yet.
-    asked_for: AtomicU64,
-    /// The checkpoint that was aborted last; 0: none yet.
-    given_up: AtomicU64,
-    /// The last checkpoint is complete: tasks at rest may go.
-    may_end: AtomicBool,
-}
-
-impl Control {
-    /// Lets sources stop reading.
-    pub fn stop(&self) {
-        self.stop.store(true, Ordering::Release);
-    }
-
-    /// To be called before [`Self::stop`]: event time comes to its end, so that what waits for it happens (Flink: "drain").
-    pub fn drain(&self) {
-        self.drain.store(true, Ordering::Release);
-    }
-
-    /// Asks all tasks for a checkpoint.
-    pub fn ask_for(&self, id: CheckpointId) {
-        self.asked_for.store(id.0, Ordering::Release);
-    }
-
-    /// Tells all tasks that a checkpoint was aborted.
-    pub fn give_up(&self, id: CheckpointId) {
-        self.given_up.store(id.0, Ordering::Release);
-    }
-
-    /// Lets tasks at rest go.
-    pub fn let_end(&self) {
-        self.may_end.store(true, Ordering::Release);
-    }
-
-    fn asked_for(&self) -> Option<CheckpointId> {
-        Some(CheckpointId(self.asked_for.load(Ordering::Acquire))).filter(|id| id.0 > 0)
-    }
-
-    fn given_up(&self) -> Option<CheckpointId> {
-        Some(CheckpointId(self.given_up.load(Ordering::Acquire))).filter(|id| id.0 > 0)
-    }
-
-    fn may_end(&self) -> bool {
-        self.may_end.load(Ordering::Acquire)
-    }
-
-    /// For another attempt: only whether the job is to stop stays.
-    pub fn begin_attempt(&self) {
-        self.abort.store(false, Ordering::Release);
-        self.asked_for.store(0, Ordering::Release);
-        self.given_up.store(0, Ordering::Release);
-        self.may_end.store(false, Ordering::Release);
-    }
-}
 
 /// Where the elements of a task come from.
 pub enum TaskHead {

@@ -4,25 +4,20 @@ use std::{
     collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
     path::Path,
-    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use serde_json::Value;
 use wasmill::{
     checkpoint::{Faults, Faulty, MemoryStorage, Name, Names, Storage},
-    job::{
-        AnswerAt, Changes, Drain, Executor, Happening, JobError, Landmark, Moment, OperatorChange, Outcome,
-        PreparedJob, Rehearsal, Report, Request, RunOptions, SavepointRequest, Simulation, Start, StopRequest,
-        SwapRequest,
-    },
+    job::{Executor, Happening, JobError, Landmark, Moment, Outcome, Report, Request, RunOptions, Simulation, Start},
     runtime::{Control, ManualClock},
-    spec::Limits,
     stream::{CheckpointId, Fault, splitmix64},
 };
 
 use super::{
+    asks::{AskedFor, BUILDS, Builds, ask_for_savepoint, ask_to_stop, stops, swap_for},
     folders::{Folders, Left},
     jobs::SimulatedJob,
     outage::Outage,
@@ -71,10 +66,6 @@ struct World {
     builds: Arc<Builds>,
 }
 
-/// By operator, components that do the same as its plugin, with other digests.
-#[derive(Default)]
-struct Builds(OnceLock<BTreeMap<String, Vec<Bytes>>>);
-
 /// How one run is to go.
 struct RunPlan {
     job: Job,
@@ -83,66 +74,6 @@ struct RunPlan {
     describe: String,
     /// Whether the storage fails now and then.
     fails: bool,
-}
-
-/// So many other builds there are of a plugin.
-const BUILDS: u64 = 3;
-
-/// The components of a job, each with a custom section behind it that says which build it is.
-fn builds_of(job: &PreparedJob) -> BTreeMap<String, Vec<Bytes>> {
-    let operators = job.spec.operators.iter().zip(&job.plugins);
-    let builds = |component: &Bytes| -> Vec<Bytes> {
-        let build = |number: u8| [component, &[0_u8, 7, 5, b'b', b'u', b'i', b'l', b'd', number][..]].concat().into();
-        (0..BUILDS as u8).map(build).collect()
-    };
-    operators.map(|(operator, located)| (operator.id.value.clone(), builds(&located.component))).collect()
-}
-
-fn ask_to_stop() -> Happening {
-    let request = || StopRequest { drain: Drain::No, savepoint: SavepointRequest::default() };
-    Happening::Ask(Arc::new(move || Request::Stop(request())))
-}
-
-fn stops(what: &Happening) -> bool {
-    match what {
-        Happening::Stop => true,
-        Happening::Ask(ask) => matches!(ask(), Request::Stop(_)),
-        _ => false,
-    }
-}
-
-/// What is asked of a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AskedFor {
-    /// Versions of all operators that do the same as those before.
-    Swap,
-    /// Versions that have too little room for their results.
-    SwapThatFails,
-    /// A savepoint, beside the checkpoints of the job.
-    Savepoint,
-    /// Its end, with a savepoint.
-    Stop,
-}
-
-/// Operators are exchanged, each for a build and with so much room for its results.
-fn swap_for(chosen: Vec<(String, usize, Option<u64>)>, builds: &Arc<Builds>) -> Happening {
-    let builds = Arc::clone(builds);
-    Happening::Ask(Arc::new(move || {
-        let operators = chosen.iter().map(|(id, build, output)| OperatorChange {
-            id: id.clone(),
-            changes: Changes {
-                component: builds.0.get().map(|builds| builds[id][*build].clone()),
-                limits: Some(Limits { output: output.unwrap_or(64 << 20), ..Limits::default() }),
-                ..Changes::default()
-            },
-        });
-        Request::Swap(SwapRequest {
-            operators: operators.collect(),
-            rehearsal: Rehearsal::No,
-            answer_at: AnswerAt::Commit,
-            dropped: Vec::new(),
-        })
-    }))
 }
 
 /// A point in a run of about so many steps.
@@ -261,7 +192,7 @@ impl<'j> Case<'j> {
         let ask = match asked {
             AskedFor::Swap => swap(None, &world.builds),
             AskedFor::SwapThatFails => swap(Some(200), &world.builds),
-            AskedFor::Savepoint => Happening::Ask(Arc::new(|| Request::Savepoint(SavepointRequest::default()))),
+            AskedFor::Savepoint => ask_for_savepoint(),
             AskedFor::Stop => ask_to_stop(),
         };
         let job = self.job.job().set("parallelism", 2).set("batch.records", records);
@@ -430,7 +361,7 @@ impl<'j> Case<'j> {
             (30, Happening::Delay { steps: random.within(1..300) }),
             (15, Happening::Stop),
             (10, ask_to_stop()),
-            (20, Happening::Ask(Arc::new(|| Request::Savepoint(SavepointRequest::default())))),
+            (20, ask_for_savepoint()),
             (10, Happening::Ask(Arc::new(|| Request::Checkpoint))),
         ] {
             if random.percent(percent) {
@@ -525,7 +456,7 @@ impl<'j> Case<'j> {
         said: &mut Vec<String>,
     ) -> Result<(Report, Option<Fault>), JobError> {
         let prepared = job.prepare(&world.folders.root)?;
-        world.builds.0.get_or_init(|| builds_of(&prepared));
+        world.builds.make(&prepared);
         prepared.run(RunOptions {
             executor,
             start: Start::default(),

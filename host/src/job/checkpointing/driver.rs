@@ -17,6 +17,7 @@ use crossbeam::{
 use super::{
     super::stored_state::StoredCheckpoint,
     chains::{Chains, bytes_of},
+    committing::Commit,
     counters::{CheckpointCounters, LastCheckpoint},
     failures::Failures,
     graph::Graph,
@@ -39,9 +40,6 @@ use crate::{
     runtime::{Clock, Control, TaskEvent, TaskSnapshot},
     stream::{CheckpointId, Fault, FaultKind},
 };
-
-/// The wait before a commit that failed is tried again when nothing else asks for it.
-const COMMIT_RETRY: Duration = Duration::from_secs(1);
 
 /// What became of work off the record path.
 pub(super) enum Outcome {
@@ -97,10 +95,10 @@ pub(in crate::job) struct Driver {
     /// Manifests that are being written.
     gathered: BTreeMap<CheckpointId, Gathered>,
     /// What sinks have set aside and not committed, by sink, with the checkpoint.
-    uncommitted: BTreeMap<String, Vec<(CheckpointId, Transaction)>>,
+    pub(super) uncommitted: BTreeMap<String, Vec<(CheckpointId, Transaction)>>,
     /// The checkpoint that was completed last, or that the attempt was restored from.
-    newest_complete: Option<CheckpointId>,
-    commit: Commit,
+    pub(super) newest_complete: Option<CheckpointId>,
+    pub(super) commit: Commit,
     finishing: Option<CheckpointId>,
     /// Behind the last checkpoint, what nobody needs was deleted.
     swept: bool,
@@ -109,7 +107,7 @@ pub(in crate::job) struct Driver {
     /// A newer attempt has taken over.
     fenced: bool,
     failed_checkpoints: Failures,
-    failed_commits: Failures,
+    pub(super) failed_commits: Failures,
     /// Segments that were merged with others, until a manifest is complete that does not refer to them.
     replaced: Vec<String>,
     /// The exchange that is under way.
@@ -118,15 +116,6 @@ pub(in crate::job) struct Driver {
     pub(super) confirmed: Vec<(usize, OperatorVersion)>,
     /// Checkpoints and savepoints that somebody waits for.
     pub(super) wanted: Vec<Wanted>,
-}
-
-/// Where the commit of sinks stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Commit {
-    Idle,
-    Running,
-    /// It failed and is tried again then.
-    Again(Duration),
 }
 
 impl Driver {
@@ -175,12 +164,7 @@ impl Driver {
             self.handle(now, Event::Tick)?;
             did = true;
         }
-        if let Commit::Again(at) = self.commit
-            && at <= now
-        {
-            self.commit_sinks()?;
-            did = true;
-        }
+        did |= self.poll_commit(now)?;
         let is_settled = self.is_all_shown() && self.deletions == 0 && !self.is_wanted();
         if let Some(last) = self.finishing.filter(|_| is_settled && !self.setup.merging.is_running()) {
             did = true;
@@ -209,10 +193,7 @@ impl Driver {
 
     /// When it has to be polled again though nothing has happened.
     pub(in crate::job) fn wake_at(&self) -> Option<Duration> {
-        let commit = match self.commit {
-            Commit::Again(at) => Some(at),
-            Commit::Idle | Commit::Running => None,
-        };
+        let commit = self.commit_again_at();
         let swap = self.swap.as_ref().and_then(|swap| swap.course.wake_at());
         self.setup.coordinator.wake_at().into_iter().chain(commit).chain(swap).min()
     }
@@ -245,11 +226,6 @@ impl Driver {
     /// No other checkpoint will begin.
     pub(super) fn is_over(&self) -> bool {
         self.setup.coordinator.is_over()
-    }
-
-    /// Everything is visible that may be.
-    pub(super) fn is_all_shown(&self) -> bool {
-        self.commit == Commit::Idle && self.is_committed()
     }
 
     /// Nothing more is begun: the job is at its end.
@@ -298,10 +274,7 @@ impl Driver {
                 Ok(())
             }
             TaskEvent::Acknowledged { task, checkpoint, snapshot } => {
-                for (sink, transactions) in &snapshot.transactions {
-                    let waiting = self.uncommitted.entry(sink.clone()).or_default();
-                    waiting.extend(transactions.iter().map(|transaction| (checkpoint, transaction.clone())));
-                }
+                self.set_aside(checkpoint, &snapshot);
                 self.snapshots.entry(checkpoint).or_default().insert(task, snapshot);
                 self.handle(now, Event::Acknowledged { task, checkpoint })
             }
@@ -322,28 +295,7 @@ impl Driver {
                 self.fenced = true;
                 self.handle(now, Event::Fenced { reason })
             }
-            Outcome::Committed(checkpoint, result) => {
-                self.commit = Commit::Idle;
-                match result {
-                    Ok(()) => {
-                        self.uncommitted.values_mut().for_each(|all| all.retain(|(id, _)| *id > checkpoint));
-                        if let Some(tries) = self.failed_commits.over() {
-                            tracing::warn!("results up to checkpoint {checkpoint} are visible, after {tries} tries");
-                        }
-                    }
-                    Err(fault) if fault.kind == FaultKind::Unfit => return Err(fault),
-                    Err(fault) => {
-                        if self.failed_commits.one_more() {
-                            tracing::warn!(
-                                "results of checkpoint {checkpoint} can't be made visible yet, which is tried again every {} s: {fault}",
-                                COMMIT_RETRY.as_secs()
-                            );
-                        }
-                        self.commit = Commit::Again(now + COMMIT_RETRY);
-                    }
-                }
-                Ok(())
-            }
+            Outcome::Committed(checkpoint, result) => self.committed(now, checkpoint, result),
             Outcome::Prepared(prepared) => {
                 self.swap_prepared(*prepared);
                 Ok(())
@@ -436,11 +388,7 @@ impl Driver {
                 GatheredTask { segments: self.setup.chains.of((*vertex, *task)), operator_state, list_elements },
             );
         }
-        let waiting = |sink: &String| {
-            let all = self.uncommitted.get(sink).into_iter().flatten();
-            all.filter(|(of, _)| *of <= id).map(|(_, transaction)| transaction.clone()).collect()
-        };
-        let transactions = self.setup.graph.sinks().map(|(sink, _)| (sink.clone(), waiting(sink))).collect();
+        let transactions = self.waiting_up_to(id);
         for snapshot in snapshots.values() {
             self.counters(|counters| {
                 counters.pause_ms_max = counters.pause_ms_max.max(snapshot.pause.as_secs_f64() * 1e3);
@@ -505,36 +453,6 @@ impl Driver {
         }
     }
 
-    /// The newest checkpoint up to which results may be shown: behind the one of an exchange on probation, none may.
-    fn newest_shown(&self) -> Option<CheckpointId> {
-        let exchanged = self.swap.as_ref().and_then(|swap| swap.course.checkpoint());
-        self.newest_complete.map(|complete| exchanged.map_or(complete, |exchanged| complete.min(exchanged)))
-    }
-
-    fn is_committed(&self) -> bool {
-        let complete = self.newest_shown();
-        self.uncommitted.values().flatten().all(|(id, _)| Some(*id) > complete)
-    }
-
-    /// Makes visible what belongs to complete checkpoints.
-    fn commit_sinks(&mut self) -> Result<(), Fault> {
-        let Some(complete) = self.newest_shown().filter(|_| self.commit != Commit::Running) else { return Ok(()) };
-        if self.is_committed() {
-            self.commit = Commit::Idle;
-            return Ok(());
-        }
-        self.commit = Commit::Running;
-        let due = |all: &Vec<(CheckpointId, Transaction)>| -> Vec<Transaction> {
-            all.iter().filter(|(id, _)| *id <= complete).map(|(_, transaction)| transaction.clone()).collect()
-        };
-        let due: Vec<_> = self.uncommitted.iter().map(|(sink, all)| (sink.clone(), due(all))).collect();
-        let graph = Arc::clone(&self.setup.graph);
-        let gone = Fault::new(FaultKind::External, "the thread that makes results visible is gone");
-        let lost = Some(Outcome::Committed(complete, Err(gone)));
-        let told = Told { outcomes: self.outcomes.0.clone(), lost };
-        self.spawn(move || told.tell(Outcome::Committed(complete, graph.commit(&due))))
-    }
-
     fn delete_what_is_old(&mut self) -> Result<(), Fault> {
         let Some(newest) = self.newest_complete else { return Ok(()) };
         let (writing, retain, graph) =
@@ -554,7 +472,7 @@ impl Driver {
         })
     }
 
-    fn spawn(&self, work: impl FnOnce() + Send + 'static) -> Result<(), Fault> {
+    pub(super) fn spawn(&self, work: impl FnOnce() + Send + 'static) -> Result<(), Fault> {
         self.setup.background.spawn(Box::new(work)).map_err(|error| {
             Fault::new(FaultKind::External, format!("there is no thread that writes checkpoints: {error}"))
         })

@@ -6,6 +6,7 @@
 mod adopt;
 mod attempt;
 mod chains;
+mod committing;
 mod counters;
 mod damage;
 mod driver;
