@@ -146,3 +146,32 @@ fn only_keyed_state_has_a_time_to_live() {
     let refused = std::panic::catch_unwind(Harness::<Wrong>::new);
     assert!(refused.is_err());
 }
+
+#[test]
+fn a_time_to_live_that_begins_with_an_upgrade_counts_from_then() {
+    struct Keeps<const TTL_SECONDS: u64>(ValueState<u64>);
+    impl<const TTL_SECONDS: u64> Operator for Keeps<TTL_SECONDS> {
+        type Key<'a> = u64;
+        type Input<'a> = u64;
+        type Output<'a> = u64;
+        fn declare(states: &mut Declaration) -> Self {
+            let kept = states.value("kept");
+            if TTL_SECONDS > 0 {
+                states.ttl(&kept, Duration::from_secs(TTL_SECONDS), Refresh::OnWrite);
+            }
+            Self(kept)
+        }
+        fn process(&mut self, input: u64, ctx: &mut Context<Self>) -> Result<()> {
+            self.0.set(ctx, input)
+        }
+    }
+    let mut former = Harness::<Keeps<0>>::new();
+    former.send(1_u64, 7_u64);
+    former.set_now(EventTime::from_millis(600_000));
+    let mut harness: Harness<Keeps<60>> = former.upgrade();
+    assert_eq!(harness.state::<u64>("kept", 1_u64), Some(7));
+    harness.set_now(EventTime::from_millis(659_999));
+    assert_eq!(harness.state::<u64>("kept", 1_u64), Some(7));
+    harness.set_now(EventTime::from_millis(660_000));
+    assert_eq!(harness.state::<u64>("kept", 1_u64), None);
+}

@@ -81,10 +81,11 @@ impl Snapshot {
         if !misfits.is_empty() {
             return Err(format!("the operator can't go on with this state:\n{}", misfits.join("\n")));
         }
+        let now = self.now.as_millis();
         let mut stored: BTreeMap<String, Table> =
             self.tables.into_iter().map(|table| (table.descriptor.name.clone(), table)).collect();
         let tables = descriptor.states.iter().cloned().map(|state| match stored.remove(&state.name) {
-            Some(table) => table.of(state),
+            Some(table) => table.of(state, now),
             None => Table::new(state),
         });
         Ok(tables.collect())

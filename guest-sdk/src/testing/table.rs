@@ -31,8 +31,11 @@ impl Table {
         Self { descriptor, entries: BTreeMap::new(), appended: 0 }
     }
 
-    /// The same entries for another version of the operator.
-    pub(super) fn of(self, descriptor: StateDescriptor) -> Self {
+    /// The same entries for another version of the operator. Where they get a time to live, that begins `now`.
+    pub(super) fn of(mut self, descriptor: StateDescriptor, now: i64) -> Self {
+        if self.descriptor.ttl.is_none() && descriptor.ttl.is_some() {
+            self.entries.values_mut().for_each(|stored| stored.written = stored.written.max(now));
+        }
         Self { descriptor, ..self }
     }
 

@@ -69,7 +69,7 @@ pub(super) fn swap(args: SwapArgs) -> anyhow::Result<u8> {
     }
     let mut asked = Asked::default();
     let swapped = ask(&args, &client, &status, &mut asked);
-    if let (Err(error), true) = (&swapped, args.json) {
+    if let (Err(error), true) = (&swapped, args.json && !asked.is_answered) {
         show::out(|out| writeln!(out, "{}", not_swapped(&status, &asked, error)))?;
     }
     swapped
@@ -81,6 +81,8 @@ struct Asked {
     plugins: BTreeMap<String, PluginShown>,
     /// What a swap can't change.
     unfit: Vec<Json>,
+    /// The job's answer is written.
+    is_answered: bool,
 }
 
 fn ask(args: &SwapArgs, client: &Client, status: &Status, asked: &mut Asked) -> anyhow::Result<u8> {
@@ -108,10 +110,11 @@ fn ask(args: &SwapArgs, client: &Client, status: &Status, asked: &mut Asked) -> 
         return Err(JobError::Refused(refusal(&unfit, also)).into());
     }
     let answer: Json = client.swap(&request)?;
-    let shown = SwapShown::deserialize(&answer)?;
     if args.json {
         show::out(|out| writeln!(out, "{answer}"))?;
+        asked.is_answered = true;
     }
+    let shown = SwapShown::deserialize(&answer)?;
     if shown.is_rolled_back() {
         show::error(&anyhow::anyhow!(shown.text(None)));
         return Ok(EXIT_FAILED);
@@ -155,6 +158,7 @@ fn not_swapped(status: &Status, asked: &Asked, error: &anyhow::Error) -> Json {
         ClientError::Refused(refused) => refused.kind(),
         _ => None,
     });
+    let kind = kind.or((!asked.unfit.is_empty()).then_some("incompatible"));
     let of_job = of_job.map(differences).unwrap_or_default();
     json!({
         "outcome": if is_known { "refused" } else { "unknown" },

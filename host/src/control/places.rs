@@ -1,4 +1,4 @@
-//! Places for connections: so many at the same time, and none that whoever shows no token can keep.
+//! Places for connections: so many at the same time, and none that whoever shows no token can keep. Who comes while all are taken and nobody has been there for [`GRACE`] is told to come again.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -71,12 +71,14 @@ impl Taken {
 }
 
 impl Place {
-    /// Whoever sits here has shown a token, and does not have to go.
-    pub(super) fn keep(&self) {
+    /// Whoever sits here has shown a token, and does not have to go; unless it is too late.
+    pub(super) fn keep(&self) -> bool {
         let mut taken = self.places.lock();
-        if taken.remove_unproven(self.number) {
+        let is_kept = taken.remove_unproven(self.number);
+        if is_kept {
             taken.proven.insert(self.number);
         }
+        is_kept
     }
 
     /// Waits until whoever sits here has to go.
@@ -112,11 +114,11 @@ mod tests {
         let (places, begin) = (Arc::new(Places::default()), Instant::now());
         let mut held: Vec<_> = (0..PLACES).map(|_| places.take(begin).expect("a place")).collect();
         assert!(places.take(begin + GRACE / 2).is_none(), "they have only come");
-        held[0].keep();
+        assert!(held[0].keep());
         let next = places.take(begin + GRACE).expect("that of the second");
         assert_eq!(held.iter().map(is_lost).filter(|lost| *lost).count(), 1);
         let lost = held.remove(1);
-        lost.keep();
+        assert!(!lost.keep(), "it is too late");
         drop(lost);
         assert!(!is_lost(&next) && places.take(begin + GRACE).is_some(), "that of the third");
     }
@@ -125,7 +127,7 @@ mod tests {
     fn who_has_shown_a_token_stays_and_places_come_back() {
         let (places, begin) = (Arc::new(Places::default()), Instant::now());
         let mut held: Vec<_> = (0..PLACES).map(|_| places.take(begin).expect("a place")).collect();
-        held.iter().for_each(Place::keep);
+        assert!(held.iter().all(Place::keep));
         assert!(places.take(begin + GRACE * 100).is_none());
         held.truncate(PLACES - 1);
         let last = places.take(begin).expect("one came back");

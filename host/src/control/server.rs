@@ -37,6 +37,7 @@ use super::{
     address::Authorities,
     gate::Gate,
     places::{Place, Places},
+    problem::Problem,
     routes::{Shared, router},
 };
 use crate::job::Live;
@@ -215,8 +216,9 @@ async fn respond(request: Request<Incoming>, place: &Place, router: Router, shar
     let (head, body) = request.into_parts();
     let mut response = match shared.gate.admit(&head, Instant::now()) {
         Err(problem) => problem.into_response(),
+        // Nobody would hear the answer.
+        Ok(()) if !place.keep() => Problem::busy("there were too many connections").into_response(),
         Ok(()) => {
-            place.keep();
             let routed = TowerToHyperService::new(router).call(Request::from_parts(head, body)).await;
             routed.unwrap_or_else(|never: Infallible| match never {})
         }

@@ -159,13 +159,17 @@ pub struct KeyedState {
     states: Vec<Option<StateSpec>>,
     /// The column of the table in which a state is, by its id.
     columns: Vec<Option<u32>>,
+    /// By id: whether entries are stored with the time of their last access.
+    noted: Vec<bool>,
     /// The id of each number; none: it is not one of keyed state.
     ids: Vec<Option<u16>>,
     /// The time to live of each column.
     lifespans: Vec<Option<Lifespan>>,
     /// Number and column of the states that are delivered anew in every call.
     expiring: Vec<(u32, u32)>,
-    expiry: Option<Arc<Expiry>>,
+    /// Whether anything expires.
+    expires: bool,
+    expiry: Arc<Expiry>,
     /// Processing time of the call.
     now: EventTime,
     budget: usize,
@@ -186,7 +190,7 @@ impl KeyedState {
         let budget = spill.as_ref().map_or(usize::MAX, |spill| spill.cache_bytes);
         let expiry = layout.expiry();
         let spill = spill.map(|mut setup| {
-            setup.options.expiry.clone_from(&expiry);
+            setup.options.expiry = Some(Arc::clone(&expiry));
             setup
         });
         let behind = Behind::new(spill, max_parallelism, snapshots);
@@ -194,6 +198,7 @@ impl KeyedState {
         let mut table = KeyTable::new(layout.stored.clone(), slots_max, batch_records);
         table.end_copying(&behind);
         Self {
+            expires: layout.expires(),
             expiring: layout.expiring(),
             lifespans: layout.lifespans(),
             table,
@@ -201,6 +206,7 @@ impl KeyedState {
             behind,
             states: layout.states,
             columns: layout.columns,
+            noted: layout.noted,
             ids: layout.ids,
             expiry,
             now: EventTime(0),
@@ -216,9 +222,7 @@ impl KeyedState {
     /// A call begins at this processing time.
     pub fn begin(&mut self, now: EventTime) {
         self.now = now;
-        if let Some(expiry) = &self.expiry {
-            expiry.set_now(now);
-        }
+        self.expiry.set_now(now);
     }
 
     /// What is known of a state; none for a number that is not one of keyed state.
@@ -346,8 +350,9 @@ impl KeyedState {
         let _ = self.write_noted(slot, column, version, &value);
     }
 
-    fn is_expiring(&self, state: u32) -> bool {
-        self.spec(state).is_some_and(|spec| spec.ttl.is_some())
+    /// Whether the entries of a state are stored with the time of their last access.
+    fn is_noted_state(&self, state: u32) -> bool {
+        self.id(state).is_some_and(|id| is_noted(&self.noted, id))
     }
 
     fn lifetime(&self, state: u32) -> (Lifetime, bool) {
@@ -397,7 +402,7 @@ impl KeyedState {
         value: &[u8],
     ) -> Result<(), SlotError> {
         self.find_place(place)?;
-        let written = (self.now, self.is_expiring(place.state));
+        let written = (self.now, self.is_noted_state(place.state));
         self.cells.put((&self.prefix, map_key), version, value, written, &mut self.behind);
         Ok(())
     }
@@ -408,7 +413,7 @@ impl KeyedState {
     /// When the slot stands for no key.
     pub fn append(&mut self, place: PlaceOf<'_>, version: u16, value: &[u8]) -> Result<(), SlotError> {
         self.find_place(place)?;
-        let written = (self.now, self.is_expiring(place.state));
+        let written = (self.now, self.is_noted_state(place.state));
         self.cells.append(&self.prefix, version, value, written, &mut self.behind);
         Ok(())
     }
@@ -419,7 +424,7 @@ impl KeyedState {
     /// When the slot stands for no key.
     pub fn clear(&mut self, place: PlaceOf<'_>) -> Result<(), SlotError> {
         self.find_place(place)?;
-        let expires = self.is_expiring(place.state);
+        let expires = self.is_noted_state(place.state);
         self.cells.clear(&self.prefix, expires, &mut self.behind);
         Ok(())
     }
@@ -460,7 +465,7 @@ impl KeyedState {
     /// When what lies behind the memory fails.
     #[inline]
     pub fn tidy(&mut self) -> Result<(), SpillError> {
-        if self.expiry.is_some() {
+        if self.expires {
             self.sweep();
         }
         self.copy_some();
@@ -495,9 +500,8 @@ impl KeyedState {
 
     /// Evicts some cells. Returns whether that freed memory.
     fn evict_cells(&mut self, bytes: usize) -> Result<bool, SpillError> {
-        let (before, states) = (self.cells.bytes(), &self.states);
-        let expires = |state| lifespan_of(states, state).is_some();
-        self.cells.evict(bytes.max(EVICTED_BYTES_MIN), expires, &mut self.behind)?;
+        let (before, noted) = (self.cells.bytes(), &self.noted);
+        self.cells.evict(bytes.max(EVICTED_BYTES_MIN), |state| is_noted(noted, state), &mut self.behind)?;
         Ok(self.cells.bytes() < before)
     }
 
@@ -529,6 +533,11 @@ impl KeyedState {
     pub fn spilled(&self) -> SpillCounters {
         self.behind.counters()
     }
+}
+
+/// Whether the entries of a state, by its id, are stored with the time of their last access.
+fn is_noted(noted: &[bool], state: u16) -> bool {
+    noted.get(usize::from(state)).copied().unwrap_or(false)
 }
 
 /// The time to live of a state by its id.

@@ -247,7 +247,13 @@ impl Driver {
         swap.course.triggered(id, is_last);
         if was_ready {
             let seats = &self.setup.swaps.seats;
-            for (place, successor) in std::mem::take(&mut swap.successors) {
+            // It may have been prepared long ago: a time to live that begins does so now, in all tasks and in what is stored.
+            let now = self.setup.clock.now();
+            swap.changes.iter_mut().for_each(|change| change.begin(now));
+            for (place, mut successor) in std::mem::take(&mut swap.successors) {
+                if let Some(change) = swap.changes.iter().find(|change| change.vertex == place.0) {
+                    successor.begin(change.to.ids.clone());
+                }
                 if let Some(seat) = seats.get(&place) {
                     seat.succession.put(id, successor);
                 }

@@ -59,6 +59,14 @@ pub(in crate::job) struct Change {
     pub(in crate::job) to: OperatorVersion,
 }
 
+impl Change {
+    /// It begins at this processing time.
+    pub(in crate::job) fn begin(&mut self, now: EventTime) {
+        let OperatorVersion { located, settings, .. } = self.to.clone();
+        self.to = OperatorVersion::after(located, settings, self.from.register.clone(), now);
+    }
+}
+
 /// All that an exchange needs.
 pub(in crate::job) struct Prepared {
     pub(in crate::job) changes: Vec<Change>,

@@ -86,6 +86,11 @@ impl Successor {
         };
         Ok(Self { version, instance, opened })
     }
+
+    /// What its states are stored by, with the times to live that begin only now.
+    pub fn begin(&mut self, state_ids: StateIds) {
+        self.version.state_ids = state_ids;
+    }
 }
 
 /// Where a successor waits for the barrier at which it takes over, and its predecessor for its end: giving its memory back takes time, which the task has not.

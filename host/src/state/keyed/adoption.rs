@@ -18,6 +18,8 @@ pub(super) struct Layout {
     pub(super) states: Vec<Option<StateSpec>>,
     /// By id.
     pub(super) columns: Vec<Option<u32>>,
+    /// By id: whether entries are stored with the time of their last access. Also where their time to live has ended: whoever takes the exchange back needs it.
+    pub(super) noted: Vec<bool>,
     /// By number.
     pub(super) ids: Vec<Option<u16>>,
     /// By column.
@@ -42,8 +44,10 @@ impl Layout {
             if at >= self.states.len() {
                 self.states.resize(at + 1, None);
                 self.columns.resize(at + 1, None);
+                self.noted.resize(at + 1, false);
             }
             self.states[at] = Some(StateSpec { ttl_since: ids.ttl_since(number), ..*spec });
+            self.noted[at] |= spec.ttl.is_some();
             if spec.form != Form::Point {
                 continue;
             }
@@ -70,11 +74,15 @@ impl Layout {
         self
     }
 
-    /// What drops entries that nobody reads; none: none expire.
-    pub(super) fn expiry(&self) -> Option<Arc<Expiry>> {
+    /// What drops entries that nobody reads.
+    pub(super) fn expiry(&self) -> Arc<Expiry> {
         let spans = (0_u16..).zip(&self.states).filter_map(|(id, spec)| Some((id, spec.as_ref()?.lifespan()?)));
-        let mut spans = spans.peekable();
-        spans.peek().is_some().then(|| Arc::new(Expiry::new(spans)))
+        Arc::new(Expiry::new(spans))
+    }
+
+    /// Whether anything expires.
+    pub(super) fn expires(&self) -> bool {
+        self.states.iter().flatten().any(|spec| spec.ttl.is_some())
     }
 
     /// The time to live of each column.
@@ -97,20 +105,17 @@ impl KeyedState {
         let before = Layout {
             states: std::mem::take(&mut self.states),
             columns: std::mem::take(&mut self.columns),
+            noted: std::mem::take(&mut self.noted),
             ids: Vec::new(),
             stored: self.table.states().to_vec(),
         };
         let layout = before.with(states, ids);
         self.table.adopt(layout.stored.clone());
-        match &self.expiry {
-            Some(expiry) => (0_u16..).zip(&layout.states).for_each(|(id, spec)| {
-                expiry.set_lifespan(id, spec.as_ref().and_then(StateSpec::lifespan));
-            }),
-            // What lies behind the memory was made without; there it is dropped when it is read.
-            None => self.expiry = layout.expiry(),
+        for (id, spec) in (0_u16..).zip(&layout.states) {
+            self.expiry.set_lifespan(id, spec.as_ref().and_then(StateSpec::lifespan));
         }
-        (self.expiring, self.lifespans) = (layout.expiring(), layout.lifespans());
-        (self.states, self.columns, self.ids) = (layout.states, layout.columns, layout.ids);
+        (self.expires, self.expiring, self.lifespans) = (layout.expires(), layout.expiring(), layout.lifespans());
+        (self.states, self.columns, self.noted, self.ids) = (layout.states, layout.columns, layout.noted, layout.ids);
     }
 }
 

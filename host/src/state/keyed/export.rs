@@ -7,7 +7,7 @@
 
 use std::{cmp::Ordering, io, ops::Bound};
 
-use super::{KeyedState, lifespan_of};
+use super::{KeyedState, is_noted, lifespan_of};
 use crate::{
     state::{
         arena::EntryRef,
@@ -59,8 +59,8 @@ impl KeyedState {
     /// Evicts everything, so that all of it lies in one order in one place.
     pub(super) fn evict_all(&mut self) -> Result<(), SpillError> {
         self.table.evict_all(&mut self.behind);
-        let states = &self.states;
-        self.cells.evict_all(|state| lifespan_of(states, state).is_some(), &mut self.behind)?;
+        let noted = &self.noted;
+        self.cells.evict_all(|state| is_noted(noted, state), &mut self.behind)?;
         self.behind.check()?;
         match self.behind.spill() {
             Some(spill) => spill.settle().map(|_| ()),
@@ -70,14 +70,14 @@ impl KeyedState {
 
     fn export_behind(&mut self, take: &mut TakeEntry<'_>) -> Result<(), ExportError> {
         self.evict_all()?;
-        let rules = self.expiry.as_ref().map(|expiry| expiry.rules());
+        let rules = self.expiry.rules();
         let groups = self.behind.groups();
         let Some(spill) = self.behind.spill() else { return Ok(()) };
         for group in 0..groups {
             let prefix = group.to_be_bytes();
             let mut range = spill.range(&prefix, Bound::Included(&prefix))?;
             while let Some((key, value)) = range.next()? {
-                if !rules.as_ref().is_some_and(|rules| rules.is_expired(key, value)) {
+                if !rules.is_expired(key, value) {
                     take(key, value)?;
                 }
             }

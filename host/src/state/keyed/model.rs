@@ -22,8 +22,8 @@ pub(super) const VALUE: u32 = 0;
 const LIST: u32 = 1;
 const MAP: u32 = 2;
 const OTHER: u32 = 4;
-const SHORT_VALUE: u32 = 5;
-const SHORT_MAP: u32 = 6;
+pub(super) const SHORT_VALUE: u32 = 5;
+pub(super) const SHORT_MAP: u32 = 6;
 
 fn expires(state: u32) -> bool {
     matches!(state, SHORT_VALUE | SHORT_MAP)
@@ -67,9 +67,21 @@ pub(super) enum Memory {
     Tiny,
 }
 
-pub(super) fn state(memory: Memory, folder: &TempDir, snapshots: Option<SnapshotSetup>) -> KeyedState {
+/// The states, of which some have this time to live.
+pub(super) fn specs(ttl: Option<Ttl>) -> Vec<Option<StateSpec>> {
     let spec = |form, ttl| Some(StateSpec { form, version: 3, prefetch: false, on_end: false, ttl, ttl_since: None });
-    let ttl = Some(Ttl { ms: TTL_MS, on_read: false });
+    vec![
+        spec(Form::Point, None),
+        spec(Form::List, None),
+        spec(Form::Map, None),
+        None,
+        spec(Form::Point, None),
+        spec(Form::Point, ttl),
+        spec(Form::Map, ttl),
+    ]
+}
+
+pub(super) fn state(memory: Memory, folder: &TempDir, snapshots: Option<SnapshotSetup>) -> KeyedState {
     let spill = SpillSetup {
         directory: folder.path().join("spill"),
         options: SpillOptions { run_bytes: 2_000, ..SpillOptions::default() },
@@ -77,15 +89,7 @@ pub(super) fn state(memory: Memory, folder: &TempDir, snapshots: Option<Snapshot
         cache_bytes: 1,
     };
     KeyedState::new(StateSetup {
-        states: vec![
-            spec(Form::Point, None),
-            spec(Form::List, None),
-            spec(Form::Map, None),
-            None,
-            spec(Form::Point, None),
-            spec(Form::Point, ttl),
-            spec(Form::Map, ttl),
-        ],
+        states: specs(Some(Ttl { ms: TTL_MS, on_read: false })),
         ids: StateIds::default(),
         slots_max: 16,
         batch_records: 4,

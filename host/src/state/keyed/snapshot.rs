@@ -2,7 +2,7 @@
 //!
 //! A snapshot begins at a barrier, between two calls of the guest, in a few microseconds; then it is copied in small steps between calls (see the module `changes`).
 
-use super::{Form, KeyedState, lifespan_of};
+use super::{Form, KeyedState, is_noted};
 use crate::{
     background::Work,
     state::{
@@ -100,8 +100,8 @@ impl KeyedState {
 
     #[inline(never)]
     fn copy_step(&mut self) {
-        let states = &self.states;
-        let expires = |state| lifespan_of(states, state).is_some();
+        let noted = &self.noted;
+        let expires = |state| is_noted(noted, state);
         if self.table.copy_some(&mut self.behind) || self.cells.copy_some(expires, &mut self.behind) {
             return;
         }

@@ -113,7 +113,7 @@ impl KeyedState {
     }
 
     fn begin_walk(&mut self) -> Result<KeyList, WalkError> {
-        if self.expiry.is_some() {
+        if self.expires {
             let all = self.table.buckets();
             self.table.sweep(all, self.now, &self.lifespans, &mut self.behind);
         }
@@ -179,7 +179,7 @@ impl KeyedState {
         most: usize,
         keys: &mut Keys,
     ) -> Result<Option<Vec<u8>>, SpillError> {
-        let rules = self.expiry.as_ref().map(|expiry| expiry.rules());
+        let rules = self.expiry.rules();
         let is_point = self.columns.get(usize::from(state)).is_some_and(Option::is_some);
         let mut prefix = Vec::new();
         state_prefix(group, state, &mut prefix);
@@ -190,7 +190,7 @@ impl KeyedState {
         while let Some((stored_key, stored_value)) = range.next()? {
             let Ok(stored) = StoredKey::decode(stored_key) else { continue };
             let is_new = keys.hashes.is_empty() || keys.column.get(keys.hashes.len() - 1) != stored.key;
-            if !is_new || rules.as_ref().is_some_and(|rules| rules.is_expired(stored_key, stored_value)) {
+            if !is_new || rules.is_expired(stored_key, stored_value) {
                 continue;
             }
             if keys.hashes.len() == most || preloaded_bytes >= PRELOADED_BYTES_MAX {
@@ -232,14 +232,14 @@ impl KeyedState {
 
     /// Whether a key has an entry in one of these states.
     fn is_behind(&mut self, group: u16, states: &[u16], key: &[u8]) -> Result<bool, SpillError> {
-        let rules = self.expiry.as_ref().map(|expiry| expiry.rules());
+        let rules = self.expiry.rules();
         let mut prefix = Vec::new();
         for state in states {
             key_prefix(group, *state, key, &mut prefix).expect("keys are bounded where they come in");
             let Some(spill) = self.behind.spill() else { return Ok(false) };
             let mut range = spill.range(&prefix, Bound::Included(&prefix))?;
             while let Some((stored_key, stored_value)) = range.next()? {
-                if !rules.as_ref().is_some_and(|rules| rules.is_expired(stored_key, stored_value)) {
+                if !rules.is_expired(stored_key, stored_value) {
                     return Ok(true);
                 }
             }

@@ -10,8 +10,8 @@ use proptest::{collection::vec, prelude::*};
 use crate::{
     background::Inline,
     state::{
-        Change, Known, Piece, PieceOrder, RestoreBatch, SnapshotSetup, StoredBytes, WritePieces,
-        keyed::model::{Both, Memory, Model, Write, lives, state, writes},
+        Change, Known, Piece, PieceOrder, RestoreBatch, SnapshotSetup, StateIds, StoredBytes, WritePieces,
+        keyed::model::{Both, Memory, Model, SHORT_MAP, SHORT_VALUE, Write, lives, specs, state, writes},
     },
     stream::EventTime,
 };
@@ -182,5 +182,48 @@ proptest! {
         seed in any::<u64>(),
     ) {
         check(&steps, memory, restored_into, units, seed)?;
+    }
+}
+
+#[test]
+fn what_is_copied_behind_an_exchange_that_ends_a_time_to_live_has_the_times_of_its_last_access() {
+    for memory in [Memory::Enough, Memory::Tiny] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pieces = Arc::new(Pieces::default());
+        let snapshots = SnapshotSetup {
+            background: Arc::new(Inline::at_once()),
+            writer: Arc::clone(&pieces) as Arc<dyn WritePieces>,
+        };
+        let mut both = Both::new(state(memory, &folder, Some(snapshots)));
+        let writes = [
+            Write::Point(SHORT_VALUE, false),
+            Write::Namespaced(SHORT_VALUE, 1, false),
+            Write::Map(SHORT_MAP, 1, false),
+        ];
+        let write_all = |both: &mut Both| {
+            for (key, write) in (0..8).flat_map(|key| writes.iter().map(move |write| (key, write))) {
+                both.write(key, write);
+            }
+        };
+        write_all(&mut both);
+        for _ in 0..2 {
+            let written = both.now;
+            let epoch = both.state.begin_snapshot();
+            // The version that takes over has no time to live; whoever takes that back has.
+            both.state.adopt(&specs(None), &StateIds::default());
+            while both.state.is_copying() {
+                both.state.copy_some();
+            }
+            both.state.after_pieces(Box::new(|| ())).expect("it is inline");
+            let entries = pieces.of_epochs(epoch);
+            assert_eq!(entries.len(), 3 * 8);
+            for value in entries.values() {
+                let stored = StoredBytes::decode(value).expect("a stored value");
+                assert_eq!(stored.last_access, Some(EventTime(written)), "{memory:?}, epoch {epoch}");
+            }
+            // What it writes has them too: a later version may have one again.
+            both.now += 10;
+            write_all(&mut both);
+        }
     }
 }
