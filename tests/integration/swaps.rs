@@ -64,11 +64,11 @@ fn job(results: &Path) -> Job {
     Job::of_text(&text).set("batch.records", 16)
 }
 
-/// What every run has to show.
-fn expected() -> Vec<String> {
+/// What a run of so many numbers has to show.
+fn expected(numbers: u64, of_keys: u64) -> Vec<String> {
     let mut keys = std::collections::BTreeMap::<u64, (u64, u64)>::new();
     let mut lines = Vec::new();
-    for (key, number) in reference::numbers(NUMBERS, KEYS) {
+    for (key, number) in reference::numbers(numbers, of_keys) {
         let (total, tens) = keys.entry(key).or_default();
         *total += number;
         *tens += u64::from(number % 10 == 0);
@@ -144,9 +144,13 @@ fn to_next(config: serde_json::Value) -> Box<dyn Fn() -> SwapRequest + Send + Sy
 
 #[track_caller]
 fn check(results: &Path, what: &str) {
+    assert_same(&visible(results), &expected(NUMBERS, KEYS), what);
+}
+
+fn visible(results: &Path) -> Vec<String> {
     let files = files(&results.join("out"));
     let visible = files.iter().filter(|(name, _)| !name.starts_with('.'));
-    assert_same(&sorted_lines(visible.map(|(_, bytes)| bytes.as_slice())), &expected(), what);
+    sorted_lines(visible.map(|(_, bytes)| bytes.as_slice()))
 }
 
 #[track_caller]
@@ -213,6 +217,27 @@ fn a_version_that_fails_is_taken_back_as_if_it_had_never_been() {
             assert_eq!(ran.report.outcome, Outcome::Done);
             check(results.path(), &format!("{config}, {sets:?}"));
         }
+    }
+}
+
+#[test]
+fn a_version_that_fails_late_in_its_probation_is_taken_back_too() {
+    // One task has all batches and all keys.
+    let long = [("swap.probation", "1h"), ("parallelism", "1")];
+    let one_by_one = [("batch.records", "1")];
+    let many =
+        [("source.numbers.count", "120000"), ("source.numbers.rate", "120000"), ("source.numbers.keys", "40000")];
+    for (config, why, sets, (numbers, keys)) in [
+        (json!({ "trap-at": 1_000 }), "the operator panicked: as configured", &one_by_one[..], (NUMBERS, KEYS)),
+        (json!({ "migrations": 9_999 }), "can't be migrated to version 2: not this one", &many[..], (120_000, 40_000)),
+    ] {
+        let results = folder();
+        let job = job(results.path()).sets(&long).sets(sets);
+        let ran = run(&job, results.path(), vec![to_next(config.clone())]);
+        let answer = swapped(&ran);
+        assert_eq!(answer.outcome, SwapOutcome::RolledBack, "{config}: {answer:?}");
+        assert!(answer.reason.as_ref().is_some_and(|reason| reason.contains(why)), "{:?}", answer.reason);
+        assert_same(&visible(results.path()), &expected(numbers, keys), &config.to_string());
     }
 }
 

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-use self::answer::{PluginShown, SwapShown};
+use self::answer::SwapShown;
 use super::{
     EXIT_DONE, EXIT_FAILED,
     args::{JobArgs, SwapArgs},
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     control::{Client, ClientError, OperatorOnWire, OperatorsOnWire, SwapOnWire},
-    job::{JobError, JobGraph, Loader, prepare},
+    job::{JobError, JobGraph, Loader, PluginRef, prepare},
     spec::nearest,
     wasm::WasmPlugin,
 };
@@ -49,14 +49,14 @@ struct Vertex {
 
 #[derive(Deserialize)]
 struct Operator {
-    plugin: PluginShown,
+    plugin: PluginRef,
 }
 
 /// What an operator shall be.
 struct Wanted {
     id: String,
     operator: OperatorOnWire,
-    plugin: PluginShown,
+    plugin: PluginRef,
     /// Where that is another one.
     component: Option<Bytes>,
 }
@@ -78,7 +78,7 @@ pub(super) fn swap(args: SwapArgs) -> anyhow::Result<u8> {
 /// What was asked for, as far as it came to that.
 #[derive(Default)]
 struct Asked {
-    plugins: BTreeMap<String, PluginShown>,
+    plugins: BTreeMap<String, PluginRef>,
     /// What a swap can't change.
     unfit: Vec<Json>,
     /// The job's answer is written.
@@ -146,19 +146,14 @@ fn differences(error: &ClientError) -> Vec<Json> {
 fn not_swapped(status: &Status, asked: &Asked, error: &anyhow::Error) -> Json {
     let of_job = error.downcast_ref::<ClientError>();
     // Of one that went away meanwhile it is not known what it still did.
-    let is_known = match of_job {
-        Some(ClientError::Refused(refused)) => refused.kind().is_some(),
-        Some(ClientError::Unreachable { .. } | ClientError::Answer { .. }) => false,
-        Some(ClientError::TooLarge { .. }) | None => true,
+    let (is_known, kind) = match of_job {
+        Some(ClientError::Refused(refused)) => (refused.kind().is_some(), refused.kind()),
+        Some(ClientError::Unreachable { .. } | ClientError::Answer { .. }) => (false, None),
+        Some(ClientError::TooLarge { .. }) | None => (true, (!asked.unfit.is_empty()).then_some("incompatible")),
     };
     let runs = status.vertices.iter().filter(|vertex| asked.plugins.contains_key(&vertex.id));
     let from: BTreeMap<_, _> =
         runs.filter_map(|vertex| Some((&vertex.id, &vertex.operator.as_ref()?.plugin))).collect();
-    let kind = of_job.and_then(|error| match error {
-        ClientError::Refused(refused) => refused.kind(),
-        _ => None,
-    });
-    let kind = kind.or((!asked.unfit.is_empty()).then_some("incompatible"));
     let of_job = of_job.map(differences).unwrap_or_default();
     json!({
         "outcome": if is_known { "refused" } else { "unknown" },
@@ -204,10 +199,10 @@ fn replacements(args: &SwapArgs, status: &Status) -> anyhow::Result<Vec<Wanted>>
 }
 
 /// Builds a crate, or reads a component, and looks at it.
-fn load(loader: &mut Loader, operator: &str, plugin: &Path) -> anyhow::Result<(PluginShown, Bytes)> {
+fn load(loader: &mut Loader, operator: &str, plugin: &Path) -> anyhow::Result<(PluginRef, Bytes)> {
     if plugin.is_dir() {
         let located = loader.load_crate(plugin, &mut show::say)?;
-        return Ok((PluginShown::of(&*located.plugin), located.component));
+        return Ok((PluginRef::of(&*located.plugin), located.component));
     }
     let (operator, path) = (operator.to_owned(), plugin.to_owned());
     let component = match fs::read(plugin) {
@@ -215,7 +210,7 @@ fn load(loader: &mut Loader, operator: &str, plugin: &Path) -> anyhow::Result<(P
         Err(source) => return Err(JobError::Read { operator, path, source }.into()),
     };
     match WasmPlugin::load(loader.engine(), &component) {
-        Ok(plugin) => Ok((PluginShown::of(&plugin), component.into())),
+        Ok(plugin) => Ok((PluginRef::of(&plugin), component.into())),
         Err(source) => Err(JobError::Load { operator, path, source }.into()),
     }
 }
@@ -232,7 +227,7 @@ fn like_job_file(args: &SwapArgs, file: &Path, status: &Status) -> anyhow::Resul
     let runs = |id: &str| status.vertices.iter().any(|vertex| vertex.kind == "operator" && vertex.id == id);
     let operators = prepared.spec.operators.into_iter().zip(prepared.plugins);
     let wanted = operators.filter(|(operator, _)| runs(&operator.id)).map(|(operator, located)| {
-        let plugin = PluginShown::of(&*located.plugin);
+        let plugin = PluginRef::of(&*located.plugin);
         let runs = status.vertices.iter().filter(|vertex| vertex.id == operator.id.value);
         let mut runs = runs.filter_map(|vertex| vertex.operator.as_ref());
         let is_another = runs.all(|runs| runs.plugin.digest != plugin.digest);

@@ -190,7 +190,7 @@ impl KeyedState {
         let budget = spill.as_ref().map_or(usize::MAX, |spill| spill.cache_bytes);
         let expiry = layout.expiry();
         let spill = spill.map(|mut setup| {
-            setup.options.expiry = Some(Arc::clone(&expiry));
+            setup.options.expiry = Arc::clone(&expiry);
             setup
         });
         let behind = Behind::new(spill, max_parallelism, snapshots);

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use crate::operator::Plugin;
+use crate::job::PluginRef;
 
 /// The answer, as far as it is shown.
 #[derive(Deserialize)]
 pub(in crate::cli) struct SwapShown {
     outcome: Outcome,
-    from: BTreeMap<String, PluginShown>,
-    to: BTreeMap<String, PluginShown>,
+    from: BTreeMap<String, PluginRef>,
+    to: BTreeMap<String, PluginRef>,
     pause_ms: Option<f64>,
     prepare_ms: f64,
     checkpoint: Option<u64>,
@@ -27,14 +27,6 @@ enum Outcome {
     Committed,
     Confirmed,
     RolledBack,
-}
-
-/// A plugin.
-#[derive(Clone, Serialize, Deserialize)]
-pub(super) struct PluginShown {
-    name: String,
-    version: String,
-    pub(super) digest: String,
 }
 
 #[derive(Deserialize)]
@@ -106,7 +98,7 @@ impl SwapShown {
 
     /// Whether a difference is that of the plugins, which the line tells.
     fn is_in_line(&self, difference: &Difference) -> bool {
-        let named = |plugins: &BTreeMap<String, PluginShown>| {
+        let named = |plugins: &BTreeMap<String, PluginRef>| {
             plugins.get(&difference.operator).is_some_and(|plugin| difference.text.contains(plugin.short()))
         };
         named(&self.from) && named(&self.to)
@@ -115,7 +107,7 @@ impl SwapShown {
     /// `count: word-count 0.1.0 (ab12…) -> word-count 0.2.0 (cd34…)`.
     fn exchange(&self, id: &str) -> String {
         let shown =
-            |plugins: &BTreeMap<String, PluginShown>| plugins.get(id).map_or_else(|| "?".into(), PluginShown::text);
+            |plugins: &BTreeMap<String, PluginRef>| plugins.get(id).map_or_else(|| "?".into(), ToString::to_string);
         let (from, to) = (shown(&self.from), shown(&self.to));
         if from == to { format!("{id}: {from} as it is") } else { format!("{id}: {from} -> {to}") }
     }
@@ -129,22 +121,6 @@ impl SwapShown {
             (Outcome::Committed, None) => "committed".into(),
             _ => "its probation is over".into(),
         }
-    }
-}
-
-impl PluginShown {
-    pub(super) fn of(plugin: &dyn Plugin) -> Self {
-        let descriptor = plugin.descriptor();
-        Self { name: descriptor.name.clone(), version: descriptor.version.clone(), digest: plugin.digest().to_owned() }
-    }
-
-    fn text(&self) -> String {
-        format!("{} {} ({})", self.name, self.version, self.short())
-    }
-
-    /// The beginning of the digest, which is enough to tell plugins apart.
-    fn short(&self) -> &str {
-        self.digest.get(..12).unwrap_or(&self.digest)
     }
 }
 

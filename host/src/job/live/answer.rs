@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::operator::Plugin;
 
@@ -93,7 +93,7 @@ pub enum SwapOutcome {
 }
 
 /// A plugin, for people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PluginRef {
     /// Its own name.
     pub name: String,
@@ -104,9 +104,21 @@ pub struct PluginRef {
 }
 
 impl PluginRef {
-    pub(in crate::job) fn of(plugin: &dyn Plugin) -> Self {
+    pub(crate) fn of(plugin: &dyn Plugin) -> Self {
         let descriptor = plugin.descriptor();
         Self { name: descriptor.name.clone(), version: descriptor.version.clone(), digest: plugin.digest().to_owned() }
+    }
+
+    /// The beginning of the digest, which is enough to tell plugins apart.
+    pub(crate) fn short(&self) -> &str {
+        self.digest.get(..12).unwrap_or(&self.digest)
+    }
+}
+
+/// `word-count 0.1.0 (ab12…)`.
+impl fmt::Display for PluginRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ({})", self.name, self.version, self.short())
     }
 }
 

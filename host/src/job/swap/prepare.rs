@@ -12,7 +12,7 @@ use crate::{
     job::{
         checkpointing::Seat,
         compatibility::{Comparison, Occasion, StateThere, compare_ends, compare_states},
-        live::{Changes, Difference, DifferenceKind, DropState, Refusal, RefusalKind},
+        live::{Changes, Difference, DifferenceKind, DropState, PluginRef, Refusal, RefusalKind},
         plugins::Located,
         version::{OperatorSettings, OperatorVersion},
     },
@@ -156,11 +156,8 @@ fn change(
     };
     compare_settings(&id, was, &settings, &dead_letter_sinks, comparison);
     if running.located.plugin.digest() != located.plugin.digest() {
-        let shown = |located: &Located| {
-            let (descriptor, digest) = (located.plugin.descriptor(), located.plugin.digest());
-            format!("{} {} ({})", descriptor.name, descriptor.version, &digest[..12])
-        };
-        let text = format!("operator {id}: the plugin is {} and was {}", shown(&located), shown(&running.located));
+        let [is, was] = [&located, &running.located].map(|located| PluginRef::of(&*located.plugin));
+        let text = format!("operator {id}: the plugin is {is} and was {was}");
         comparison.differs(&id, DifferenceKind::Changed, text);
     }
     let register = running.register.clone();

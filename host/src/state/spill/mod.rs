@@ -70,13 +70,18 @@ pub struct SpillOptions {
     pub block_cache_bytes: usize,
     /// After so much time without progress of the helper the spill has failed: 60 s.
     pub stuck_after: Duration,
-    /// What may be dropped from the disk unread. Set when the spill is opened; its contents may change.
-    pub expiry: Option<Arc<Expiry>>,
+    /// What may be dropped from the disk unread. Its contents may change.
+    pub expiry: Arc<Expiry>,
 }
 
 impl Default for SpillOptions {
     fn default() -> Self {
-        Self { run_bytes: 16 << 20, block_cache_bytes: 32 << 20, stuck_after: Duration::from_secs(60), expiry: None }
+        Self {
+            run_bytes: 16 << 20,
+            block_cache_bytes: 32 << 20,
+            stuck_after: Duration::from_secs(60),
+            expiry: Arc::new(Expiry::new([])),
+        }
     }
 }
 

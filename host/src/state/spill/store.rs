@@ -197,15 +197,13 @@ impl Drop for Store {
 }
 
 fn open(folder: &Folder, options: &SpillOptions) -> fjall::Result<Opened> {
-    let mut builder = Database::builder(folder.database())
+    let factory: Arc<dyn Factory> = Arc::new(ExpiryFilterFactory(Arc::clone(&options.expiry)));
+    let builder = Database::builder(folder.database())
         .cache_size(options.block_cache_bytes as u64)
         .worker_threads(1)
         .manual_journal_persist(true)
-        .max_cached_files(Some(FILES_OPEN_MAX));
-    if let Some(expiry) = &options.expiry {
-        let factory: Arc<dyn Factory> = Arc::new(ExpiryFilterFactory(Arc::clone(expiry)));
-        builder = builder.with_compaction_filter_factories(Arc::new(move |_| Some(Arc::clone(&factory))));
-    }
+        .max_cached_files(Some(FILES_OPEN_MAX))
+        .with_compaction_filter_factories(Arc::new(move |_| Some(Arc::clone(&factory))));
     let database = builder.open()?;
     let keyspace = database.keyspace("state", || {
         KeyspaceCreateOptions::default()

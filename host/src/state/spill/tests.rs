@@ -281,7 +281,7 @@ fn expired_entries_leave_the_disk_when_it_is_compacted() {
     };
     let expiry = Arc::new(Expiry::new([(1, crate::state::Lifespan { ttl_ms: 1_000, since: None })]));
     let mut fixture = Fixture::new(Inline::at_once());
-    fixture.options.expiry = Some(Arc::clone(&expiry));
+    fixture.options.expiry = Arc::clone(&expiry);
     let mut spill = fixture.spill();
     let (mut key, mut value) = (Vec::new(), Vec::new());
     let mut stored = |state, last_access: i64| {

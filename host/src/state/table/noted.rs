@@ -38,6 +38,7 @@ impl KeyTable {
     }
 
     /// A value of an entry; none: it is absent.
+    #[inline]
     pub(in crate::state) fn noted_value(&self, entry: EntryRef, column: usize) -> Option<NotedValue<'_>> {
         let (version, value) = self.arena.value(entry, column);
         if version == 0 {
@@ -91,6 +92,7 @@ impl KeyTable {
     }
 
     /// Puts a value into an entry as it was stored. Returns where the entry is now.
+    #[inline]
     pub(super) fn put_stored(&mut self, entry: EntryRef, column: usize, stored: &StoredBytes<'_>) -> EntryRef {
         let at = stored.accessed_ms().to_le_bytes();
         match self.states[column].noted {
