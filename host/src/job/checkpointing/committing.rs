@@ -21,6 +21,10 @@ pub(super) enum Commit {
     Again(Duration),
 }
 
+fn up_to(id: CheckpointId, all: &[(CheckpointId, Transaction)]) -> Vec<Transaction> {
+    all.iter().filter(|(of, _)| *of <= id).map(|(_, transaction)| transaction.clone()).collect()
+}
+
 impl Driver {
     /// Notes what sinks have set aside with a checkpoint.
     pub(super) fn set_aside(&mut self, checkpoint: CheckpointId, snapshot: &TaskSnapshot) {
@@ -32,10 +36,7 @@ impl Driver {
 
     /// What is set aside by each sink, up to a checkpoint.
     pub(super) fn waiting_up_to(&self, id: CheckpointId) -> Vec<(String, Vec<Transaction>)> {
-        let waiting = |sink: &String| {
-            let all = self.uncommitted.get(sink).into_iter().flatten();
-            all.filter(|(of, _)| *of <= id).map(|(_, transaction)| transaction.clone()).collect()
-        };
+        let waiting = |sink: &String| self.uncommitted.get(sink).map_or_else(Vec::new, |all| up_to(id, all));
         self.setup.graph.sinks().map(|(sink, _)| (sink.clone(), waiting(sink))).collect()
     }
 
@@ -63,10 +64,7 @@ impl Driver {
             return Ok(());
         }
         self.commit = Commit::Running;
-        let due = |all: &Vec<(CheckpointId, Transaction)>| -> Vec<Transaction> {
-            all.iter().filter(|(id, _)| *id <= complete).map(|(_, transaction)| transaction.clone()).collect()
-        };
-        let due: Vec<_> = self.uncommitted.iter().map(|(sink, all)| (sink.clone(), due(all))).collect();
+        let due: Vec<_> = self.uncommitted.iter().map(|(sink, all)| (sink.clone(), up_to(complete, all))).collect();
         let graph = Arc::clone(&self.setup.graph);
         let gone = Fault::new(FaultKind::External, "the thread that makes results visible is gone");
         let lost = Some(Outcome::Committed(complete, Err(gone)));
